@@ -1,0 +1,75 @@
+"""The contract between verifier and JIT: what a verified or rejected program is."""
+
+from dataclasses import dataclass, field
+
+from bpf.insn import Insn
+from bpf.program import KfuncRef, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Subprog:
+    """One function of a verified program.
+
+    start, end: half-open range in `Verified.insns`. kind: "main", "static" or "global".
+    stack_depth: bytes of r10 stack in use, as the verifier counts them (not rounded for the JIT).
+    in_stack_args, out_stack_args: slots, 0..7; out_stack_args is bpf_out_stack_arg_cnt().
+    """
+
+    name: str
+    start: int
+    end: int
+    kind: str
+    arg_cnt: int = 0
+    stack_depth: int = 0
+    in_stack_args: int = 0
+    out_stack_args: int = 0
+    has_tail_call: bool = False
+    tail_call_reachable: bool = False
+    is_exception_cb: bool = False
+    is_exception_boundary: bool = False
+    insns_self: int = 0
+    insns_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An accepted program, after fixups, ready for the JIT.
+
+    insns: as `Program.insns`, except that a kfunc call (src 2) holds an index into `kfuncs` in imm,
+      and that opcodes only fixups make (`isa.OP_TAIL_CALL`, register AX, ...) may occur. A call of a BPF
+      function still holds the distance in imm; a helper call (src 0) holds the helper's number, or, where
+      the kernel calls an internal function instead, `symbols[i]` names it.
+    origin: for each slot of `insns` the index in `program.insns` that it was made from.
+    symbols: slot -> name of an internal kernel function ("bpf_skb_load_helper_8_no_cache",
+      "arch_bpf_timed_may_goto") called there instead of a helper.
+    pruned: True when the abstract interpretation ran; False while only the first layer judged it.
+    """
+
+    program: Program
+    insns: tuple[Insn, ...]
+    origin: tuple[int, ...]
+    subprogs: tuple[Subprog, ...]
+    kfuncs: tuple[KfuncRef, ...] = ()
+    symbols: dict[int, str] = field(default_factory=dict)
+    log: str = ""
+    stats: dict[str, int] = field(default_factory=dict)
+    verified_insns: int = 0
+    pruned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A program that the kernel would refuse.
+
+    errno: name of the load error, "EINVAL". message: last explaining line of the log, None where the kernel
+    writes none. messages: all of them. insn: index in `program.insns` or None.
+    """
+
+    program: Program
+    errno: str
+    message: str | None
+    messages: tuple[str, ...] = ()
+    insn: int | None = None
+    log: str = ""
+    stats: dict[str, int] = field(default_factory=dict)
+    verified_insns: int = 0

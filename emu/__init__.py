@@ -1,0 +1,1 @@
+"""Runs programs in two engines, compares them, and is the command line."""

@@ -1,0 +1,119 @@
+"""What a run came to, whatever engine made it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """Why a run ended before its exit.
+
+    kind: one of TRAP_KINDS. insn: index in `Program.insns`, None where it is unknown (wild native code).
+    message: `insn 12: r1 = *(u64 *)(r2 +8): reason`. native: absolute address of the native instruction,
+    asm: its text (sandbox only).
+    """
+
+    kind: str
+    insn: int | None
+    message: str
+    native: int | None = None
+    asm: str = ""
+
+
+TRAP_KINDS = (
+    "access",  # outside every object the program was given, or of the wrong kind
+    "uninitialized",  # read of an undefined stack argument or register
+    "budget",  # more instructions or time than allowed
+    "fetch",  # native: a jump to where no code is
+    "write-code",  # native: a write to code or other read-only memory
+    "divide",  # native: #DE
+    "opcode",  # native: #UD or an instruction that no kernel code may execute
+    "exception",  # native: another processor exception
+    "stack",  # a frame or the native stack overflowed
+    "call",  # unknown function, wrong arguments to a helper or kfunc
+    "helper",  # a helper or kfunc met memory it may not touch
+    "internal",  # an instruction the engine cannot execute
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An address that differs from engine to engine by nature, in terms that do not.
+
+    space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer, <= 0)
+    or "func" (base: number of the function, off 0).
+    """
+
+    space: str
+    base: int
+    off: int
+
+    def __str__(self) -> str:
+        return f"func#{self.base}" if self.space == "func" else f"fp{self.base}{self.off:+d}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call of a helper or kfunc as the callee found it.
+
+    insn: index in `Program.insns`. kind: "helper" or "kfunc". args: 64-bit values, as passed (dirty upper bits of
+    narrow arguments included); shown: for each argument its `Pointer`, None for a plain value.
+    ret: r0 afterwards, 0 for void. frame: depth of the calling function, 0 = main program.
+    """
+
+    insn: int | None
+    callee: str
+    kind: str
+    args: tuple[int, ...]
+    shown: tuple[Pointer | None, ...] = ()
+    ret: int = 0
+    frame: int = 0
+    nargs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken calling convention, seen by a check of the sandbox.
+
+    check: its name ("callee-saved", "rsp", "return-address", "direction-flag", ...). insn: index in
+    `Program.insns`; func: name of the function; native: absolute address; expected, found: 64-bit values.
+    """
+
+    check: str
+    insn: int | None
+    func: str
+    native: int | None
+    expected: int
+    found: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One test run. r0: all 64 bits; retval: what the kernel reports, u32. errno: "OK" or that of the run command.
+
+    insns: BPF instructions executed, None where the engine does not count them.
+    """
+
+    errno: str
+    retval: int
+    r0: int
+    data_out: bytes | None = None
+    ctx_out: bytes | None = None
+    calls: tuple[CallRecord, ...] = ()
+    trap: Trap | None = None
+    violations: tuple[Violation, ...] = ()
+    insns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All runs of a program on one engine. maps: per map of the program its (key, value) pairs after the last run.
+
+    Arrays list every element in order; hashes list elements sorted by key bytes; maps without readable
+    elements (ring buffers) have none.
+    """
+
+    engine: str
+    runs: tuple[RunResult, ...]
+    maps: tuple[tuple[tuple[bytes, bytes], ...], ...] = ()
+    extra: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Native code in Unicorn: the only folder that imports unicorn."""
