@@ -1,0 +1,5 @@
+"""BTF: placeholder of the interface while the stages are built."""
+
+
+class Btf:
+    """Parsed BTF."""
