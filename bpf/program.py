@@ -65,11 +65,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What BPF_PROG_TEST_RUN is given. data_in None: the default of the program type (64 zero bytes for packets)."""
+    """What BPF_PROG_TEST_RUN is given. data_in None: the default of the program type (64 zero bytes for packets).
+
+    repeat 0 means that none was asked for: the kernel then runs once (and a syscall program allows nothing else).
+    """
 
     data_in: bytes | None = None
     ctx_in: bytes | None = None
-    repeat: int = 1
+    repeat: int = 0
     flags: int = 0
     data_out_size: int | None = None
     ctx_out_size: int | None = None
