@@ -21,7 +21,13 @@ T = TypeVar("T")
 
 U32_MAX = 0xFFFF_FFFF
 MAX_RUNS = 100_000
-_WORDS: dict[type, str] = {str: "a string", int: "a number", bool: "true or false", list: "a list", dict: "an object"}
+_WORDS: dict[type, str] = {
+    str: "a string",
+    int: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 class _Fields:
@@ -50,7 +56,7 @@ class _Fields:
             raise self.bad(key, f"{value} is not in {low}..{high}")
         return value
 
-    def bytes(self, key: str) -> bytes | None:
+    def blob(self, key: str) -> bytes | None:
         text = self.obj.get(key)
         if text is None:
             return None
@@ -96,11 +102,11 @@ def parse_request(obj: object, what: str = "request") -> Request:
     if not isinstance(obj, dict):
         raise InputError(what, "", f"a request must be an object, not {_word(obj)}")
     fields = _Fields(obj, what)
-    code = fields.bytes("insns")
+    code = fields.blob("insns")
     if code is None:
         raise fields.bad("insns", "is missing")
     insns = list(codec.decode(code, f"{what}: field insns"))
-    btf = fields.bytes("btf")
+    btf = fields.blob("btf")
     name = fields.get("name", str, "") or fields.get("prog_name", str, "") or "program"
     program = Program(
         name=name,
@@ -139,7 +145,7 @@ def _prog_type(fields: _Fields) -> str:
 
 def _records(fields: _Fields, key: str, default_size: int) -> Iterable[bytes]:
     """The records of func_info or line_info; the kernel's own limits on the record size are the verifier's."""
-    data = fields.bytes(key)
+    data = fields.blob(key)
     if not data:
         return ()
     size = fields.number(f"{key}_rec_size", default_size, default_size, 252)
@@ -214,7 +220,7 @@ def _runs(fields: _Fields) -> tuple[RunInput, ...]:
 
 
 def _run(fields: _Fields, base: RunInput) -> RunInput:
-    data_in, ctx_in = fields.bytes("data_in"), fields.bytes("ctx_in")
+    data_in, ctx_in = fields.blob("data_in"), fields.blob("ctx_in")
     sizes = [fields.number(key, -1, -1) for key in ("data_out_size", "ctx_out_size")]
     return RunInput(
         data_in=base.data_in if data_in is None else data_in,
@@ -290,7 +296,12 @@ def _map_json(spec: MapSpec) -> dict[str, object]:
         "value_size": spec.value_size,
         "max_entries": spec.max_entries,
     }
-    for key, value in (("name", spec.name), ("flags", spec.flags), ("freeze", spec.freeze), ("dump", spec.dump)):
+    for key, value in (
+        ("name", spec.name),
+        ("flags", spec.flags),
+        ("freeze", spec.freeze),
+        ("dump", spec.dump),
+    ):
         if value:
             out[key] = value
     if spec.elems:

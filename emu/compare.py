@@ -1,0 +1,191 @@
+"""Two outcomes of one program: where do they first part?
+
+Order of looking, run by run: calls in the order in which they were made (callee, each argument, result), then how
+the run ended, then violations, result, packet, context; after the last run the maps. The first thing that differs
+explains the rest, so only it is reported. Knows outcomes, not engines.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bpf.maps import MapSpec
+from emu.outcome import CallRecord, Outcome, RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first point at which two outcomes part.
+
+    kind: "calls", "callee", "argument", "result", "trap", "violation", "errno", "retval", "data_out", "ctx_out", "map".
+    run: number of the run, from 0; call: number of the call in it; insn: index in `Program.insns`;
+    argument: 1..12; left, right: what each engine has, as text; message: one line that says all of it.
+    """
+
+    kind: str
+    message: str
+    left: str
+    right: str
+    run: int | None = None
+    call: int | None = None
+    insn: int | None = None
+    callee: str = ""
+    argument: int | None = None
+    native: int | None = None
+
+
+def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Difference | None:
+    """The first difference of two outcomes of the same program and inputs, None when they agree.
+
+    A violation on either side is a difference even where results agree: a broken convention that did no harm yet.
+    """
+    names = (left.engine, right.engine)
+    if len(left.runs) != len(right.runs):
+        return _difference("errno", names, f"{len(left.runs)} runs", f"{len(right.runs)} runs")
+    for index, (one, other) in enumerate(zip(left.runs, right.runs, strict=True)):
+        found = next(_run_differences(one, other, names, index), None)
+        if found is not None:
+            return found
+    return _map_difference(left, right, maps, names)
+
+
+def _difference(
+    kind: str,
+    names: tuple[str, str],
+    left: str,
+    right: str,
+    *,
+    about: str = "",
+    run: int | None = None,
+    call: int | None = None,
+    insn: int | None = None,
+    callee: str = "",
+    argument: int | None = None,
+    native: int | None = None,
+) -> Difference:
+    where = "" if insn is None else f"insn {insn}: "
+    message = f"{where}{about or kind}: {names[0]} {left}, {names[1]} {right}"
+    return Difference(kind, message, left, right, run, call, insn, callee, argument, native)
+
+
+def _run_differences(
+    left: RunResult, right: RunResult, names: tuple[str, str], run: int
+) -> Iterator[Difference]:
+    """Every difference of one run, the one that explains the others first."""
+    for index, (one, other) in enumerate(zip(left.calls, right.calls, strict=False)):
+        yield from _call_differences(one, other, names, run, index)
+    shared = min(len(left.calls), len(right.calls))
+    yield from _ending_differences(left, right, names, run)
+    if len(left.calls) != len(right.calls):
+        longer = left.calls if len(left.calls) > shared else right.calls
+        extra = longer[shared]
+        yield _difference(
+            "calls", names, f"{len(left.calls)} calls", f"{len(right.calls)} calls",
+            about=f"call of {extra.callee} made by one engine only", run=run, call=shared, insn=extra.insn, callee=extra.callee,
+        )  # fmt: skip
+    if left.errno != right.errno:
+        yield _difference("errno", names, left.errno, right.errno, run=run)
+    if left.trap is None and right.trap is None:
+        yield from _value_differences(left, right, names, run)
+
+
+def _call_differences(
+    left: CallRecord, right: CallRecord, names: tuple[str, str], run: int, index: int
+) -> Iterator[Difference]:
+    at = {"run": run, "call": index, "insn": left.insn}
+    if (left.callee, left.insn) != (right.callee, right.insn):
+        yield _difference(
+            "callee", names, f"calls {left.callee} at insn {left.insn}", f"calls {right.callee} at insn {right.insn}",
+            about=f"call {index + 1}", callee=left.callee, **at,
+        )  # fmt: skip
+        return
+    for number in range(max(len(left.args), len(right.args))):
+        one, other = _argument(left, number), _argument(right, number)
+        if one != other:
+            yield _difference(
+                "argument", names, one, other,
+                about=f"argument {number + 1} of {left.callee}", callee=left.callee, argument=number + 1, **at,
+            )  # fmt: skip
+    if left.ret != right.ret:
+        yield _difference(
+            "result",
+            names,
+            hex(left.ret),
+            hex(right.ret),
+            about=f"result of {left.callee}",
+            callee=left.callee,
+            **at,
+        )
+
+
+def _argument(call: CallRecord, number: int) -> str:
+    """An argument as text that is the same in every engine when the argument is."""
+    if number >= len(call.args):
+        return "none"
+    shown = call.shown[number] if number < len(call.shown) else None
+    return hex(call.args[number]) if shown is None else str(shown)
+
+
+def _ending_differences(
+    left: RunResult, right: RunResult, names: tuple[str, str], run: int
+) -> Iterator[Difference]:
+    """How a run ended: two traps are alike when their kind and instruction are."""
+    one, other = left.trap, right.trap
+    if (one is None) != (other is None) or (
+        one is not None and other is not None and (one.kind, one.insn) != (other.kind, other.insn)
+    ):
+        first = one or other
+        assert first is not None
+        yield _difference(
+            "trap", names,
+            "ends normally" if one is None else f"trap {one.kind} ({one.message})",
+            "ends normally" if other is None else f"trap {other.kind} ({other.message})",
+            about="end of the run", run=run, insn=first.insn, native=None if other is None else other.native,
+        )  # fmt: skip
+    for name, result in zip(names, (left, right), strict=True):
+        for violation in result.violations:
+            yield Difference(
+                "violation", f"{name}: {violation.message}", f"{violation.expected:#x}", f"{violation.found:#x}",
+                run=run, insn=violation.insn, native=violation.native,
+            )  # fmt: skip
+
+
+def _value_differences(
+    left: RunResult, right: RunResult, names: tuple[str, str], run: int
+) -> Iterator[Difference]:
+    if left.retval != right.retval:
+        yield _difference("retval", names, f"{left.retval:#x}", f"{right.retval:#x}", run=run)
+    for kind, one, other in (
+        ("data_out", left.data_out, right.data_out),
+        ("ctx_out", left.ctx_out, right.ctx_out),
+    ):
+        if one != other:
+            yield _difference(kind, names, *_bytes_apart(one or b"", other or b""), run=run)
+
+
+def _bytes_apart(left: bytes, right: bytes) -> tuple[str, str]:
+    """The place where two strings of bytes part, and up to 8 bytes of each from there."""
+    at = next(
+        (i for i, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]),
+        min(len(left), len(right)),
+    )
+    return (
+        f"{left[at : at + 8].hex() or 'nothing'} at byte {at} of {len(left)}",
+        f"{right[at : at + 8].hex() or 'nothing'} at byte {at} of {len(right)}",
+    )
+
+
+def _map_difference(
+    left: Outcome, right: Outcome, maps: Sequence[MapSpec], names: tuple[str, str]
+) -> Difference | None:
+    for index, (one, other) in enumerate(zip(left.maps, right.maps, strict=True)):
+        if one == other:
+            continue
+        name = (maps[index].name if index < len(maps) else "") or f"#{index}"
+        ours, theirs = dict(one), dict(other)
+        key = next(k for k in [*ours, *theirs] if ours.get(k) != theirs.get(k))
+        if key not in ours or key not in theirs:
+            texts = tuple("has it" if key in side else "has it not" for side in (ours, theirs))
+        else:
+            texts = _bytes_apart(ours[key], theirs[key])
+        return _difference("map", names, texts[0], texts[1], about=f"map {name}, key {key.hex()}")
+    return None
