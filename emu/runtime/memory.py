@@ -9,7 +9,7 @@ Knows nothing of instructions, of programs, or of Unicorn.
 """
 
 import mmap
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
@@ -25,7 +25,7 @@ ARENAS: dict[str, tuple[int, int]] = {
 }
 
 
-class GuestFault(Exception):
+class GuestFault(Exception):  # noqa: N818 - what a guest did, no error of ours
     """An access that no object of the program allows. Engines turn it into a Trap."""
 
     def __init__(self, addr: int, size: int, access: str, why: str) -> None:
@@ -40,7 +40,8 @@ class GuestFault(Exception):
 class Region:
     """One object. base: guest address; size: bytes; kind: "ctx", "packet", "map", "value", "stack", "mem", ...
 
-    view: its bytes, writable from the host whatever `writable` says of the guest. live: False once it was freed.
+    view: its bytes, writable from the host whatever `writable` and `readable` say of the guest. live: False once
+    it was freed.
     """
 
     base: int
@@ -50,6 +51,7 @@ class Region:
     view: memoryview
     writable: bool = True
     live: bool = True
+    readable: bool = True
 
     @property
     def end(self) -> int:
@@ -64,7 +66,8 @@ class Arena:
         self.name = name
         self.base = base
         self.size = size
-        self.host = mmap.mmap(-1, size)
+        # Private: MADV_DONTNEED zeroes no shared mapping.
+        self.host = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self.host)
         self.used = 0
 
@@ -97,7 +100,15 @@ class Memory:
         self._regions: list[Region] = []
 
     def alloc(
-        self, arena: str, size: int, kind: str, name: str, *, align: int = 8, gap: int = 8, writable: bool = True
+        self,
+        arena: str,
+        size: int,
+        kind: str,
+        name: str,
+        *,
+        align: int = 8,
+        gap: int = 8,
+        writable: bool = True,
     ) -> Region:
         """A new zeroed object of `size` bytes; `gap` unowned bytes follow it, so that neighbours never touch."""
         base, view = self.arenas[arena].take(size + gap, align)
@@ -129,6 +140,20 @@ class Memory:
         for arena in self.arenas.values():
             arena.reset()
 
+    def clear(self, arenas: tuple[str, ...]) -> None:
+        """Forget the objects of these arenas and zero what they used; all others stay."""
+        for name in arenas:
+            arena = self.arenas[name]
+            if arena.used:
+                low, high = (
+                    bisect_left(self._bases, arena.base),
+                    bisect_left(self._bases, arena.base + arena.size),
+                )
+                for region in self._regions[low:high]:
+                    region.live = False
+                del self._bases[low:high], self._regions[low:high]
+                arena.reset()
+
     def region_at(self, addr: int) -> Region | None:
         """The object that owns the byte at `addr`, or None."""
         at = bisect_right(self._bases, addr) - 1
@@ -144,9 +169,13 @@ class Memory:
             region = self._regions[at]
             if addr < region.base + region.size:
                 if addr + size > region.base + region.size:
-                    raise GuestFault(addr, size, access, f"runs {addr + size - region.end} bytes past {region.name}")
+                    raise GuestFault(
+                        addr, size, access, f"runs {addr + size - region.end} bytes past {region.name}"
+                    )
                 if access == "write" and not region.writable:
                     raise GuestFault(addr, size, access, f"{region.name} is read-only")
+                if access == "read" and not region.readable:
+                    raise GuestFault(addr, size, access, f"{region.name} is write-only")
                 return region
         raise GuestFault(addr, size, access, "no object of the program is there")
 

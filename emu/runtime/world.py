@@ -1,0 +1,206 @@
+"""Everything a program meets outside its instructions: one World per engine and case.
+
+It owns the guest memory, the maps, the packet and context of the run, and the answers of helpers and kfuncs.
+It knows nothing of engines; the interpreter and the sandbox both drive it through the same few methods.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bpf.errors import InputError
+from bpf.program import Program, RunInput
+from emu.runtime.callback import HelperResult
+from emu.runtime.contexts import Context
+from emu.runtime.environment import Environment
+from emu.runtime.internals import INTERNALS
+from emu.runtime.maps import Map
+from emu.runtime.maps_create import create
+from emu.runtime.memory import Memory
+from emu.runtime.packet import Packet
+from emu.runtime.testrun import Finished, Prepared, prepare
+from emu.runtime.traps import HelperTrap
+
+SKF_LL_OFF = -0x200000
+SKF_NET_OFF = -0x100000
+_EMPTY: Mapping[str, Program] = {}
+
+
+class World:
+    """Maps and memory persist over the runs of a case; packet, context and trace lines belong to a run.
+
+    memory: reset and used if given, so that its host memory serves many cases. programs: others, for prog
+    arrays, by name. cpus: possible CPUs, of per-CPU maps. Raises InputError when a map cannot be created.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        memory: Memory | None = None,
+        seed: int = 0,
+        programs: Mapping[str, Program] = _EMPTY,
+        cpus: int = 1,
+    ) -> None:
+        if memory is None:
+            memory = Memory()
+        else:
+            memory.reset()
+        self.memory = memory
+        self.program = program
+        self.programs = programs
+        self.seed = seed
+        self.env = Environment(seed)
+        self.trace: list[str] = []
+        self.maps: tuple[Map, ...] = tuple(
+            create(spec, i, memory, cpus) for i, spec in enumerate(program.maps)
+        )
+        self._by_addr = {one.addr: one for one in self.maps}
+        self._prepared: Prepared | None = None
+        self.context: Context | None = None
+
+    # ---- addresses the program's ld_imm64 load ----
+
+    def map_pointer(self, index: int) -> int:
+        """Guest address of the struct bpf_map of map `index`. Raises InputError when there is no such map."""
+        return self._map(index).addr
+
+    def map_value(self, index: int, off: int) -> int:
+        """Guest address of byte `off` of the values of array `index`."""
+        one = self._map(index)
+        values = one.lookup(bytes(4))
+        if not values:
+            raise InputError(self.program.name, one.label, "has no values with a fixed address")
+        return values + off
+
+    def _map(self, index: int) -> Map:
+        if not 0 <= index < len(self.maps):
+            raise InputError(self.program.name, f"map {index}", f"the program has {len(self.maps)} maps")
+        return self.maps[index]
+
+    def map_at(self, addr: int) -> Map:
+        """The map whose struct bpf_map is at `addr`. Raises HelperTrap when there is none."""
+        one = self._by_addr.get(addr)
+        if one is None:
+            raise HelperTrap("helper", f"{addr:#x} is no map")
+        return one
+
+    # ---- a run ----
+
+    def begin(self, run: RunInput) -> int:
+        """Set packet and context up; returns r1. Raises RunRefused where BPF_PROG_TEST_RUN refuses the run."""
+        self.end()
+        self._prepared = prepare(self.memory, self.program, run)
+        self.context = self._prepared.context
+        return self.context.addr
+
+    @property
+    def rounds(self) -> int:
+        """How often the program is to run on the same packet and context (`repeat`); the last r0 counts."""
+        return self._prepared.rounds if self._prepared else 1
+
+    @property
+    def packet(self) -> Packet | None:
+        """The packet of this run, if its type has one."""
+        return self.context.packet if self.context else None
+
+    def finish(self, r0: int) -> Finished:
+        """What BPF_PROG_TEST_RUN reports after the program returned `r0`."""
+        assert self._prepared is not None
+        done = self._prepared.finish(r0)
+        for one in self.maps:
+            one.settle()
+        return done
+
+    def end(self) -> None:
+        """Take packet, context and whatever helpers allocated away; `begin` does so with the last run's."""
+        self._prepared = self.context = None
+        self.trace.clear()
+        self.memory.clear(("packet", "ctx", "heap"))
+
+    # ---- calls ----
+
+    def helper(self, number: int, args: Sequence[int]) -> HelperResult:
+        """Call helper `number`; `args` holds at least as many words as it has parameters."""
+        found = _helpers().get(number)
+        if found is None:
+            raise HelperTrap("call", f"helper {number} is not known")
+        count, function = found
+        if function is None:
+            raise HelperTrap("call", f"helper {number} is not implemented")
+        result: HelperResult = function(self, *args[:count])
+        return result
+
+    def kfunc(self, name: str, args: Sequence[int]) -> HelperResult:
+        """Call kfunc `name`; it takes as many of `args` as its prototype has parameters."""
+        found = _kfuncs().get(name)
+        if found is None:
+            raise HelperTrap("call", f"kfunc {name} is not known")
+        count, function = found
+        if function is None:
+            raise HelperTrap("call", f"kfunc {name} is not implemented")
+        result: HelperResult = function(self, *args[:count])
+        return result
+
+    def internal(self, symbol: str, args: Sequence[int]) -> HelperResult:
+        """Call a kernel function that only the verifier's fixups call, by its symbol."""
+        found = INTERNALS.get(symbol)
+        if found is None:
+            raise HelperTrap("call", f"internal function {symbol} is not known")
+        count, function = found
+        return function(self, *args[:count])
+
+    def skb_load(self, off: int, size: int) -> int | None:
+        """LD_ABS, LD_IND: the big-endian number of `size` bytes at `off` of the packet, None when it is outside.
+
+        Negative offsets count from the network or link-layer header (SKF_NET_OFF, SKF_LL_OFF).
+        """
+        packet = self.packet
+        if packet is None:
+            return None
+        if off < 0:
+            if off >= SKF_NET_OFF:
+                off += packet.network - packet.data - SKF_NET_OFF
+            elif off >= SKF_LL_OFF:
+                off += packet.mac - packet.data - SKF_LL_OFF
+            else:
+                return None
+        data = packet.load_bytes(off, size)
+        return None if data is None else int.from_bytes(data, "big")
+
+    def tail_target(self, map_addr: int, index: int) -> str | None:
+        """Name of the program that a prog array holds at `index`, None when it holds none there."""
+        del map_addr, index
+        return None
+
+    # ---- afterwards ----
+
+    def contents(self) -> tuple[tuple[tuple[bytes, bytes], ...], ...]:
+        """What user space reads from each map: for Outcome.maps."""
+        return tuple(one.contents() for one in self.maps)
+
+
+_Table = dict[Any, tuple[int, Callable[..., HelperResult] | None]]
+_TABLES: dict[str, _Table] = {}
+
+
+def _helpers() -> _Table:
+    """Number -> (parameters, implementation); loaded at the first call, because implementations name World."""
+    table = _TABLES.get("helpers")
+    if table is None:
+        known = importlib.import_module("bpf.helpers").HELPERS
+        implemented = importlib.import_module("emu.runtime.helpers").IMPLEMENTED
+        table = {number: (one.nargs, implemented.get(number)) for number, one in known.items()}
+        _TABLES["helpers"] = table
+    return table
+
+
+def _kfuncs() -> _Table:
+    """Name -> (parameters, implementation)."""
+    table = _TABLES.get("kfuncs")
+    if table is None:
+        known = importlib.import_module("bpf.kfuncs").KFUNCS
+        implemented = importlib.import_module("emu.runtime.kfuncs").IMPLEMENTED
+        table = {name: (len(one.proto.params), implemented.get(name)) for name, one in known.items()}
+        _TABLES["kfuncs"] = table
+    return table
