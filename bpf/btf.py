@@ -56,7 +56,7 @@ _MAX_DEPTH = 32
 class Btf:
     """Parsed BTF. types: by type id, types[0] is void. strings: the string section as it came.
 
-    what: names the source in errors. flags, extra: of the header.
+    what: names the source in errors. flags, extra, layout: of the header and the layout section, as they came.
     """
 
     types: tuple[BtfType, ...] = (VOID,)
@@ -64,6 +64,7 @@ class Btf:
     what: str = field(default="BTF", compare=False)
     flags: int = 0
     extra: bytes = b""
+    layout: bytes = b""
     _names: dict[tuple[Kind, str], int] = field(init=False, repr=False, compare=False)
     _tags: dict[int, list[tuple[str, int]]] = field(init=False, repr=False, compare=False)
 
@@ -82,11 +83,11 @@ class Btf:
     def parse(cls, blob: bytes, what: str = "BTF") -> Self:
         """Reads a blob, little-endian. Raises InputError, which says what is malformed and where."""
         parts = btf_wire.parse(bytes(blob), what)
-        return cls(parts.types, parts.strings, what, parts.flags, parts.extra)
+        return cls(parts.types, parts.strings, what, parts.flags, parts.extra, parts.layout)
 
     def raw(self) -> bytes:
         """The blob; the very bytes that were parsed."""
-        return btf_wire.write(self.types, self.strings, self.flags, self.extra)
+        return btf_wire.write(self.types, self.strings, self.flags, self.extra, self.layout)
 
     def type(self, tid: int) -> BtfType:
         """The type with id `tid`. Raises InputError when there is none."""

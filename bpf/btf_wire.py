@@ -5,9 +5,12 @@
       +--------+---------------------------+--------------------+
        hdr_len   at hdr_len + type_off       at hdr_len + str_off
 
-      second word of a type:  31: kind_flag   28..24: kind   15..0: vlen, the rest 0
+      second word of a type:  31: kind_flag   30..24: kind   23..0: vlen
 
-Source: Linux include/uapi/linux/btf.h; what is refused here is refused by kernel/bpf/btf.c too.
+A header of 32 bytes and more also names a layout section (sizes of each kind's records); it lies between types
+and strings, is kept as it came, and is not believed.
+
+Source: Linux 7.3 include/uapi/linux/btf.h; what is refused here is refused by kernel/bpf/btf.c too.
 """
 
 import struct
@@ -25,7 +28,8 @@ _COMMON = struct.Struct("<III")
 _WORD = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
 _TRIPLE = struct.Struct("<III")
-_MAX_VLEN = 0xFFFF
+_MAX_VLEN = 0xFFFFFF
+_LAYOUT = struct.Struct("<II")
 # Strings may share bytes, so their text can be far longer than the section: keep hostile input small.
 _MAX_TEXT = 1 << 26
 
@@ -77,12 +81,13 @@ class StringTable:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A BTF blob taken apart. flags, extra: of the header, as they came (extra: bytes past the known ones)."""
+    """A BTF blob taken apart. flags, extra: of the header, as they came (extra: bytes past the first 24)."""
 
     types: tuple[BtfType, ...]
     strings: bytes
     flags: int = 0
     extra: bytes = b""
+    layout: bytes = b""
 
 
 def parse(blob: bytes, what: str) -> Parts:
@@ -111,7 +116,11 @@ def parse(blob: bytes, what: str) -> Parts:
             "header",
             f"the strings (offset {str_off}, {str_len} bytes) reach past the end of the {body} bytes of data",
         )
-    if type_off or str_off != type_len or str_off + str_len != body:
+    extra = blob[HEADER.size : hdr_len]
+    layout_off, layout_len = _LAYOUT.unpack_from(extra) if len(extra) >= _LAYOUT.size else (type_len, 0)
+    if not layout_len:
+        layout_off = type_len
+    if type_off or layout_off != type_len or str_off != layout_off + layout_len or str_off + str_len != body:
         raise InputError(
             what,
             "header",
@@ -124,7 +133,7 @@ def parse(blob: bytes, what: str) -> Parts:
         raise InputError(what, "strings", "the section must begin and end with a zero byte")
     table = StringTable(strings, what)
     types = _parse_types(blob[hdr_len : hdr_len + type_len], table, what)
-    return Parts(types, strings, flags, blob[HEADER.size : hdr_len])
+    return Parts(types, strings, flags, extra, blob[hdr_len + layout_off : hdr_len + str_off])
 
 
 def _parse_types(data: bytes, strings: StringTable, what: str) -> tuple[BtfType, ...]:
@@ -135,11 +144,9 @@ def _parse_types(data: bytes, strings: StringTable, what: str) -> tuple[BtfType,
         if at + _COMMON.size > len(data):
             raise InputError(what, where, f"truncated: {len(data) - at} of {_COMMON.size} bytes")
         name_off, info, third = _COMMON.unpack_from(data, at)
-        number = info >> 24 & 0x1F
+        number = info >> 24 & 0x7F
         if not 1 <= number <= max(Kind):
             raise InputError(what, where, f"unknown kind {number}")
-        if info & 0x60FF0000:
-            raise InputError(what, where, f"unknown bits in info {info:#010x}")
         kind, vlen = Kind(number), info & _MAX_VLEN
         if vlen and kind not in _HAS_VLEN:
             raise InputError(what, where, f"{kind.name} with vlen {vlen}")
@@ -313,8 +320,14 @@ def _write_type(t: BtfType) -> bytes:
     return _COMMON.pack(t.name_off, t.kind_flag << 31 | t.kind << 24 | vlen, third) + tail
 
 
-def write(types: Iterable[BtfType], strings: bytes, flags: int = 0, extra: bytes = b"") -> bytes:
+def write(
+    types: Iterable[BtfType], strings: bytes, flags: int = 0, extra: bytes = b"", layout: bytes = b""
+) -> bytes:
     """The blob of `types` (with void at 0) and a string section; the inverse of `parse`."""
     body = b"".join(_write_type(t) for t in types if t.kind is not Kind.VOID)
-    head = HEADER.pack(MAGIC, VERSION, flags, HEADER.size + len(extra), 0, len(body), len(body), len(strings))
-    return head + extra + body + strings
+    if layout:
+        extra = _LAYOUT.pack(len(body), len(layout)) + extra[_LAYOUT.size :]
+    head = HEADER.pack(
+        MAGIC, VERSION, flags, HEADER.size + len(extra), 0, len(body), len(body) + len(layout), len(strings)
+    )
+    return head + extra + body + layout + strings
