@@ -27,6 +27,7 @@ _INTS = {
     "__wsum": (32, False),
     "__sum16": (16, False),
 }
+# typedefs of pointers or of functions, which decay to pointers
 _POINTER_TYPEDEFS = frozenset({"bpf_task_work_callback_t", "bpf_callback_t"})
 _INT_WORDS = frozenset({"int", "long", "short", "char", "signed", "unsigned", "__int128"})
 _TAGGED = frozenset({"struct", "union", "enum"})
@@ -103,14 +104,13 @@ def _param(cur: Cursor) -> Param:
 
 def _pointers(cur: Cursor, made: CType) -> CType:
     at = cur.peek_at()
-    for _ in range(_MAX_POINTERS):
-        if not cur.accept("*"):
-            return made
-        const = False
-        while word := cur.accept(*_QUALIFIERS):
-            const |= word == "const"
-        made = CType("ptr", bits=64, to=made, const=const)
-    cur.fail(f"more than {_MAX_POINTERS} pointers to pointers", at)
+    depth = 0
+    while cur.accept("*"):
+        depth += 1
+        if depth > _MAX_POINTERS:
+            cur.fail(f"more than {_MAX_POINTERS} pointers to pointers", at)
+        made = CType("ptr", bits=64, to=made, const=_qualifiers(cur))
+    return made
 
 
 def _base(cur: Cursor) -> CType:
@@ -150,11 +150,12 @@ def _named(cur: Cursor, word: str, at: int) -> CType:
     if word in _INTS:
         bits, signed = _INTS[word]
         return CType("int", word, bits, signed)
-    if word in _POINTER_TYPEDEFS:
-        return CType("ptr", bits=64, to=CType("void", word))
+    opaque = CType("void", word)  # a type of which only pointers are used may stay unknown
     if _pointer_follows(cur):
-        return CType("void", word)  # a type of which only pointers are used may stay unknown
-    cur.fail(f"unknown type '{word}'", at)
+        return opaque
+    if word not in _POINTER_TYPEDEFS:
+        cur.fail(f"unknown type '{word}'", at)
+    return CType("ptr", bits=64, to=opaque)
 
 
 def _pointer_follows(cur: Cursor) -> bool:
