@@ -186,7 +186,7 @@ def _check_layout(places: list[tuple[int, int]], size: int, what: str) -> None:
 
 
 def _read_part(
-    body: bytes, off: int, length: int, least: int, read: Callable[[bytes], Record], what: str, part: str
+    body: bytes, place: tuple[int, int], least: int, read: Callable[[bytes], Record], what: str, part: str
 ) -> tuple[int, tuple[tuple[int, tuple[Record, ...]], ...]]:
     off, length = place
     if not length:
