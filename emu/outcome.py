@@ -91,7 +91,8 @@ class Violation:
 class RunResult:
     """One test run. r0: all 64 bits; retval: what the kernel reports, u32. errno: "OK" or that of the run command.
 
-    insns: BPF instructions executed, None where the engine does not count them.
+    insns: BPF instructions executed, None where the engine does not count them. calls_dropped: calls that were
+    made but are not in `calls`, because an engine keeps only so many.
     """
 
     errno: str
@@ -103,6 +104,7 @@ class RunResult:
     trap: Trap | None = None
     violations: tuple[Violation, ...] = ()
     insns: int | None = None
+    calls_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
