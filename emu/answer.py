@@ -4,13 +4,16 @@ Only renders; decides nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TypeAlias
 
 from bpf import codec
+from bpf.errors import BpfemuError, InputError
 from bpf.maps import MapSpec
 from bpf.program import Program
 from bpf.verified import Rejected, Verified
 from emu.outcome import CallRecord, Outcome, RunResult, Trap, Violation
+from emu.pipeline import Case
 from jit.image import Image, Layout
 
 JsonObject: TypeAlias = dict[str, object]
@@ -44,6 +47,28 @@ def verify_json(verdict: Verified | Rejected, *, log: bool = False) -> JsonObjec
         out["abstract_interpretation"] = verdict.pruned
     if log:
         out["log"] = verdict.log
+    return out
+
+
+def error_json(error: BpfemuError) -> JsonObject:
+    """The `error` object: whose fault, and one line."""
+    return {"kind": "input" if isinstance(error, InputError) else "internal", "message": str(error)}
+
+
+def case_json(case: Case, *, log: bool = False) -> JsonObject:
+    """All stages of a case that were reached, and their comparison."""
+    out: JsonObject = {
+        "name": case.request.program.name,
+        "error": None if case.error is None else error_json(case.error),
+    }
+    if case.verdict is not None:
+        out["verify"] = verify_json(case.verdict, log=log)
+    for outcome in (case.interp, case.sandbox):
+        if outcome is not None:
+            out[outcome.engine] = outcome_json(outcome, case.request.program)
+    if case.interp is not None and case.sandbox is not None:
+        out["agrees"] = case.difference is None
+        out["difference"] = None if case.difference is None else asdict(case.difference)
     return out
 
 

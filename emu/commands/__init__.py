@@ -1,0 +1,1 @@
+"""The commands of `bpfemu`, one module each. They read options, call a stage, and print; nothing else."""

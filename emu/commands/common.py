@@ -1,0 +1,116 @@
+"""What all commands share: options, exit statuses, one-line errors."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, NoReturn, TypeVar, cast
+
+import click
+from rich.console import Console
+
+from bpf.errors import BpfemuError, InputError
+from emu.load import Loaded, load_file
+from emu.pipeline import ENGINES, Options
+from emu.runtime.kfuncs import load_module
+from jit.profile import PRESETS
+
+AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fail(error: BpfemuError) -> NoReturn:
+    """End with one line on standard error: status 2 for bad input, 4 for a fault of ours."""
+    bad_input = isinstance(error, InputError)
+    words = "error" if bad_input else "internal error (please report)"
+    click.echo(f"bpfemu: {words}: {error}", err=True)
+    sys.exit(BAD_INPUT if bad_input else OUR_FAULT)
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, and wide enough for any row when it is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=160)
+
+
+def progress_console() -> Console:
+    """Standard error, for progress: silent when it is no terminal."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit_json(value: object) -> None:
+    """One JSON value on one line."""
+    click.echo(json.dumps(value, separators=(", ", ": ")))
+
+
+def select(loaded: Iterable[Loaded], file: str, prog: str | None) -> list[Loaded]:
+    """The programs of a file, or the one that is named. Raises InputError when there is none."""
+    found = list(loaded)
+    if prog is not None:
+        names = ", ".join(item.request.program.name for item in found)
+        found = [item for item in found if item.request.program.name == prog]
+        if not found:
+            raise InputError(
+                file, f"program {prog}", f"there is no such program; there are: {names or 'none'}"
+            )
+    return found
+
+
+def load_all(files: Iterable[str], prog: str | None) -> list[Loaded]:
+    """The programs of all files. Raises InputError."""
+    return [item for file in files for item in select(load_file(file), file, prog)]
+
+
+def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    for name in names:
+        if name not in ENGINES:
+            raise click.BadParameter(f"{name!r} is no engine; there are: {', '.join(ENGINES)}")
+    return names
+
+
+engines_option = click.option(
+    "--engine",
+    "engines",
+    default=",".join(ENGINES),
+    show_default=True,
+    callback=_engines,
+    help="Stages to run.",
+)
+
+
+def run_options(function: F) -> F:
+    """The options that say how programs are run; the command gets them as one `options: Options`.
+
+    Modules of --kfuncs are imported before the command starts.
+    """
+
+    @wraps(function)
+    def wrapper(
+        *args: Any,
+        seed: int,
+        budget: int,
+        seconds: float,
+        profile: str,
+        unverified: bool,
+        kfunc_files: tuple[str, ...],
+        **rest: Any,
+    ) -> Any:
+        for file in kfunc_files:
+            load_module(file)
+        options = Options(seed, budget, seconds, unverified, PRESETS[profile])
+        return function(*args, options=options, **rest)
+
+    decorators = [
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of time, random numbers and ids."),
+        click.option("--budget", type=click.IntRange(1), default=4_000_000, show_default=True, help="BPF instructions a run, interpreter."),
+        click.option("--seconds", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds a run, sandbox."),
+        click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
+        click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),
+        click.option("--kfuncs", "kfunc_files", multiple=True, metavar="FILE.py", help="Python module with more kfuncs (repeatable)."),
+    ]  # fmt: skip
+    decorated: Any = wrapper
+    for decorator in reversed(decorators):
+        decorated = decorator(decorated)
+    return cast(F, decorated)

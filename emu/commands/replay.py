@@ -1,0 +1,193 @@
+"""`bpfemu replay`: recordings of a real kernel on our engines."""
+
+import gzip
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TextIO
+
+import click
+from rich.progress import track
+from rich.table import Table
+
+from bpf.errors import InputError
+from bpf.request import to_request
+from emu.commands.common import (
+    AGREES,
+    DIFFERS,
+    console,
+    emit_json,
+    engines_option,
+    progress_console,
+    run_options,
+)
+from emu.load import MAX_FILE, json_objects, read_bytes
+from emu.pipeline import Options, Pipeline
+from emu.replay.check import FIELDS, Replayed
+from emu.replay.objects import ObjectFolder, replay_object
+from emu.replay.records import replay_record
+
+
+@click.command()
+@click.argument("file", metavar="RECORDINGS")
+@engines_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: summary and programs.")
+@click.option(
+    "--differing",
+    type=click.Path(dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Write the requests that differ, as they are found.",
+)
+@click.option(
+    "--show",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many differing programs to list.",
+)
+@run_options
+def replay(
+    file: str, engines: tuple[str, ...], as_json: bool, differing: str | None, show: int, options: Options
+) -> None:
+    """Replay RECORDINGS (.jsonl, .jsonl.gz or a list of objects) and show where we agree with the kernel.
+
+    Exit status: 0 all agree, 1 some differ.
+    """
+    entries = list(json_objects(_text(file), file))
+    pipeline = Pipeline(options)
+    folder = ObjectFolder.beside(file)
+    done: list[Replayed] = []
+    sink = _open(differing)
+    try:
+        for what, entry in track(entries, "replaying", console=progress_console(), transient=True):
+            if isinstance(entry, dict) and "object" in entry:
+                result = replay_object(pipeline, folder, entry, what, engines)
+            else:
+                result = replay_record(pipeline, entry, what, engines)
+            if sink is not None and result.differs:
+                sink.write(json.dumps(_differing(result, entry)) + "\n")
+                sink.flush()
+            # a case holds its image and all its calls: only what the report needs is kept
+            done.append(replace(result, case=None, json=result.json if as_json else {}))
+    except KeyboardInterrupt:
+        click.echo(f"bpfemu: stopped after {len(done)} of {len(entries)} programs", err=True)
+    finally:
+        if sink is not None:
+            sink.close()
+    if as_json:
+        emit_json(
+            {"summary": _summary(done), "programs": [{**item.json, "checks": _checks(item)} for item in done]}
+        )
+    else:
+        _print(done, show)
+    sys.exit(DIFFERS if any(item.differs for item in done) else AGREES)
+
+
+def _text(file: str) -> str:
+    data = read_bytes(file)
+    try:
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(file) as stream:
+                data = stream.read(4 * MAX_FILE)
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(file, f"byte {error.start}", "is not UTF-8 text") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(file, "", f"not a readable gzip file: {error}") from None
+
+
+def _open(file: str | None) -> TextIO | None:
+    if file is None:
+        return None
+    try:
+        return open(file, "w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(file, "", error.strerror or str(error)) from None
+
+
+def _differing(result: Replayed, entry: object) -> dict[str, object]:
+    """The recording, or the request of an object's program, with what differs."""
+    base: dict[str, object] = {}
+    if isinstance(entry, dict) and "object" not in entry:
+        base = entry
+    elif result.case is not None:
+        base = to_request(result.case.request)
+    return {**base, "name": result.name, "differs": _checks(result, "differ")}
+
+
+def _checks(result: Replayed, state: str | None = None) -> dict[str, object]:
+    return {
+        check.field: {"state": check.state, "why": check.why}
+        for check in result.checks
+        if state is None or check.state == state
+    }
+
+
+def _counts(done: list[Replayed]) -> Iterator[tuple[str, int, dict[str, Counter[str]]]]:
+    """(group, programs, field -> state -> count) in the order in which groups were met."""
+    groups: dict[str, list[Replayed]] = {}
+    for item in done:
+        groups.setdefault(item.group, []).append(item)
+    for group, items in groups.items():
+        fields: dict[str, Counter[str]] = {name: Counter() for name in FIELDS}
+        for item in items:
+            for check in item.checks:
+                fields[check.field][check.state] += 1
+        yield group, len(items), fields
+
+
+def _summary(done: list[Replayed]) -> dict[str, object]:
+    return {
+        group: {"programs": count, **{name: dict(states) for name, states in fields.items() if states}}
+        for group, count, fields in _counts(done)
+    }
+
+
+def _print(done: list[Replayed], show: int) -> None:
+    out = console()
+    out.print(_table(done))
+    out.print("each cell: programs that agree / differ / cannot be compared\n", style="dim")
+    reasons = Counter(
+        (c.field, _reason(c.why)) for item in done for c in item.checks if c.state == "not comparable"
+    )
+    if reasons:
+        out.print("not comparable:")
+        for (name, why), count in reasons.most_common(40):
+            out.print(f"  {count:5}  {name}: {why}", markup=False)
+    differing = [item for item in done if item.differs]
+    out.print(f"{len(done)} programs, {len(differing)} differ", style="bold")
+    for item in differing[:show]:
+        worst = [check for check in item.checks if check.state == "differ"]
+        out.print(
+            f"  {item.name}: " + "; ".join(f"{check.field}: {check.why}" for check in worst), markup=False
+        )
+    if len(differing) > show:
+        out.print(f"  ... {len(differing) - show} more: --show N, or --differing FILE for their requests")
+
+
+def _reason(why: str) -> str:
+    """A reason without the numbers of one program, so that alike ones are counted together."""
+    head, _, tail = why.partition(": insn ")
+    return f"{head}: {tail.partition(': ')[2]}" if tail else why
+
+
+def _table(done: list[Replayed]) -> Table:
+    rows = list(_counts(done))
+    used = [name for name in FIELDS if any(fields[name] for _, _, fields in rows)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("programs", justify="right")
+    for name in used:
+        table.add_column(name, justify="right", no_wrap=True)
+    for group, count, fields in rows:
+        table.add_row(group, str(count), *(_cell(fields[name]) for name in used))
+    return table
+
+
+def _cell(states: Counter[str]) -> str:
+    agree, differ, other = (states[name] for name in ("agree", "differ", "not comparable"))
+    if not differ and not other:
+        return f"[green]{agree}[/]" if agree else ""
+    return f"{agree} / {f'[bold red]{differ}[/]' if differ else 0} / {other}"

@@ -1,0 +1,132 @@
+"""`bpfemu run`: the main job."""
+
+import sys
+from dataclasses import replace
+
+import click
+from rich.console import Console
+
+from bpf.errors import InputError
+from bpf.program import Request, RunInput
+from emu.answer import case_json
+from emu.commands.common import (
+    AGREES,
+    DIFFERS,
+    REJECTED,
+    console,
+    emit_json,
+    load_all,
+    progress_console,
+    run_options,
+)
+from emu.explain import explain
+from emu.load import Loaded, read_bytes
+from emu.pipeline import Case, Options, Pipeline
+from emu.report import add_row, call_tables, result_table
+from verifier import FIRST_LAYER
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--prog", metavar="NAME", help="This program only.")
+@click.option("--data", metavar="HEX|@FILE", help="Packet of the test run.")
+@click.option("--ctx", metavar="HEX|@FILE", help="Context of the test run.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every call with its arguments.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a program.")
+@run_options
+def run(
+    files: tuple[str, ...],
+    prog: str | None,
+    data: str | None,
+    ctx: str | None,
+    verbose: bool,
+    as_json: bool,
+    options: Options,
+) -> None:
+    """Verify, compile, run in sandbox and interpreter, and compare the programs of each FILE.
+
+    A program of an ELF object runs once: packet programs on 64 zero bytes, others on the context of --ctx.
+    """
+    given = {"data_in": _bytes(data, "--data"), "ctx_in": _bytes(ctx, "--ctx")}
+    loaded = load_all(files, prog)
+    pipeline = Pipeline(options)
+    cases: list[Case] = []
+    missed: list[str] = []
+    table = result_table()
+    with progress_console().status("running") as status:
+        for item in loaded:
+            status.update(f"running {item.request.program.name}")
+            case = pipeline.run(_with_input(item.request, given), item.others)
+            cases.append(case)
+            misses = unexpected(item, case)
+            missed += misses
+            if as_json:
+                emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
+            else:
+                add_row(table, case)
+    if not as_json:
+        _print(console(), table, cases, missed, verbose)
+    sys.exit(_status(cases, missed))
+
+
+def _bytes(text: str | None, option: str) -> bytes | None:
+    if text is None:
+        return None
+    if text.startswith("@"):
+        return read_bytes(text[1:])
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise InputError(option, "", f"{text[:40]!r} is not hex; @FILE reads bytes from a file") from None
+
+
+def _with_input(request: Request, given: dict[str, bytes | None]) -> Request:
+    data_in, ctx_in = given["data_in"], given["ctx_in"]
+    if data_in is None and ctx_in is None:
+        return request
+    runs = tuple(
+        replace(
+            run,
+            data_in=run.data_in if data_in is None else data_in,
+            ctx_in=run.ctx_in if ctx_in is None else ctx_in,
+        )
+        for run in request.runs or (RunInput(),)
+    )
+    return replace(request, runs=runs)
+
+
+def unexpected(item: Loaded, case: Case) -> list[str]:
+    """Where a case is not what the text file's own `expect` says."""
+    expect, name = item.expect, case.request.program.name
+    if expect is None or case.verdict is None:
+        return []
+    if expect.accepted is not None and expect.accepted == case.rejected:
+        return [f"{name}: expected {'accepted' if expect.accepted else 'rejected'}"]
+    return [
+        f"{name}: expected retval {expect.retval}, {outcome.engine} has {outcome.runs[-1].retval}"
+        for outcome in (case.interp, case.sandbox)
+        if outcome is not None and expect.retval is not None and outcome.runs[-1].retval != expect.retval
+    ]
+
+
+def _print(out: Console, table: object, cases: list[Case], missed: list[str], verbose: bool) -> None:
+    out.print(table)
+    for case in cases:
+        if verbose:
+            for calls in call_tables(case):
+                out.print()
+                out.print(calls)
+        if case.difference is not None:
+            out.print(f"\n{case.request.program.name} differs:", style="bold red")
+            for line in explain(case.difference, case.request.program, case.image, case.sandbox):
+                out.print(f"  {line}", markup=False)
+    for miss in missed:
+        out.print(miss, style="bold red", markup=False)
+    if any(case.verdict is not None and not case.rejected for case in cases):
+        out.print(f"\nnote: {FIRST_LAYER}", style="dim")
+
+
+def _status(cases: list[Case], missed: list[str]) -> int:
+    if missed or any(case.difference is not None for case in cases):
+        return DIFFERS
+    return REJECTED if any(case.rejected and case.interp is None for case in cases) else AGREES

@@ -1,0 +1,126 @@
+"""Reads a FILE of the command line: an ELF object, BPF assembly text, or a JSON request (or several).
+
+The kind is told by content first and by name second, so that a wrong file gives the right complaint.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bpf import asm, elf
+from bpf.asm import Expectation
+from bpf.errors import InputError
+from bpf.program import Program, Request
+from bpf.request import parse_request
+
+MAX_FILE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program to run. others: the programs of the same file by name, for tail calls."""
+
+    request: Request
+    source: str
+    expect: Expectation | None = None
+    others: Mapping[str, Program] = field(default_factory=dict)
+
+
+def read_bytes(file: str | Path) -> bytes:
+    """The content of a file. Raises InputError when it is missing, unreadable, no file or larger than 64 MiB."""
+    path = Path(file)
+    try:
+        if path.is_dir():
+            raise InputError(str(file), "", "is a directory")
+        if path.stat().st_size > MAX_FILE:
+            raise InputError(str(file), "", f"is larger than {MAX_FILE >> 20} MiB")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(str(file), "", "no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(str(file), "", getattr(error, "strerror", None) or str(error)) from None
+
+
+def read_text(file: str | Path) -> str:
+    """As `read_bytes`, as UTF-8."""
+    try:
+        return read_bytes(file).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(str(file), f"byte {error.start}", "is not UTF-8 text") from None
+
+
+def load_file(file: str) -> list[Loaded]:
+    """All programs of a file. Raises InputError."""
+    data = read_bytes(file)
+    suffix = Path(file).suffix
+    if data[:4] == b"\x7fELF" or suffix == ".o":
+        return _elf(data, file)
+    if suffix in (".json", ".jsonl") or (suffix != ".bpf" and data[:64].lstrip()[:1] in (b"{", b"[")):
+        return _json(read_text(file), file)
+    if suffix != ".bpf" and b"\0" in data:
+        raise InputError(file, "", "is neither an ELF object, nor BPF assembly text, nor a JSON request")
+    return _text(read_text(file), file)
+
+
+def _elf(data: bytes, file: str) -> list[Loaded]:
+    programs = elf.load(data, file).programs
+    if not programs:
+        raise InputError(file, "", "has no program section")
+    others = {program.name: program for program in programs}
+    return [Loaded(Request(program), file, None, others) for program in programs]
+
+
+def _text(text: str, file: str) -> list[Loaded]:
+    assembly = asm.parse(text, file)
+    others = {request.program.name: request.program for request in assembly.requests}
+    return [
+        Loaded(request, file, expect, others)
+        for request, expect in zip(assembly.requests, assembly.expectations, strict=True)
+    ]
+
+
+def _json(text: str, file: str) -> list[Loaded]:
+    return [Loaded(parse_request(obj, what), file) for what, obj in json_objects(text, file)]
+
+
+def json_objects(text: str, file: str) -> Iterator[tuple[str, object]]:
+    """(name for messages, value) of each request of a text: one value, a list, or one a line. Raises InputError."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if (
+            len(lines) < 2
+            or not isinstance(error, json.JSONDecodeError)
+            or not error.msg.startswith("Extra data")
+        ):
+            raise _bad_json(file, error, 0) from None
+        for number, line in lines:
+            yield f"{file}: line {number}", json_line(line, file, number)
+        return
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield f"{file}: request {index}", item
+    else:
+        yield file, value
+
+
+def json_line(line: str, file: str, number: int) -> object:
+    """The value of one line of JSON Lines. Raises InputError."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _bad_json(file, error, number) from None
+
+
+def _bad_json(file: str, error: Exception, line: int) -> InputError:
+    if isinstance(error, json.JSONDecodeError):
+        return InputError(
+            file, f"line {line or error.lineno}, column {error.colno}", f"not JSON: {error.msg}"
+        )
+    return InputError(
+        file,
+        f"line {line}" if line else "",
+        "not JSON: nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}",
+    )

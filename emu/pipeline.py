@@ -1,0 +1,131 @@
+"""One program through all stages: verify, compile, run in both engines, compare.
+
+This is the flow of the architecture and nothing else: each stage is called once, each value is kept in the `Case`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from bpf.errors import InputError
+from bpf.program import Program, Request
+from bpf.verified import Rejected, Verified
+from emu.compare import Difference, compare
+from emu.interp import Interpreter
+from emu.outcome import Outcome
+from emu.runtime.world import World
+from emu.sandbox import Machine, Sandbox
+from jit import compile_program
+from jit.image import Image
+from jit.profile import DEFAULT, Profile
+from verifier import assume, verify
+
+ENGINES = ("verify", "jit", "interp", "sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run: seed of the runtime's deterministic values; budget in BPF instructions a run; seconds of native
+    time a run; unverified: run what the verifier rejects, too."""
+
+    seed: int = 0
+    budget: int = 4_000_000
+    seconds: float = 2.0
+    unverified: bool = False
+    profile: Profile = DEFAULT
+    mode: str = "kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What became of one program; a field is None where its stage was not reached or not asked for."""
+
+    request: Request
+    verdict: Verified | Rejected | None = None
+    image: Image | None = None
+    interp: Outcome | None = None
+    sandbox: Outcome | None = None
+    difference: Difference | None = None
+    error: InputError | None = None
+    seconds: float = 0.0
+    others: Mapping[str, Program] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the verifier refused the program."""
+        return isinstance(self.verdict, Rejected)
+
+
+class Pipeline:
+    """Runs cases one after the other; the sandbox's machine is made once, when it is first needed."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self._machine: Machine | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """The reusable native machine."""
+        if self._machine is None:
+            self._machine = Machine()
+        return self._machine
+
+    def run(
+        self,
+        request: Request,
+        others: Mapping[str, Program] | None = None,
+        engines: tuple[str, ...] = ENGINES,
+    ) -> Case:
+        """The case of one request. others: programs of the same object that tail calls may reach, by name.
+
+        A stage that cannot take the program (a map type without behaviour, an instruction without lowering) leaves
+        its field None and says why in `Case.error`; the other stages still run.
+        """
+        started = perf_counter()
+        case = Case(request, others=others or {})
+        case = replace(
+            case, verdict=verify(request.program, log_level=request.log_level, mode=self.options.mode)
+        )
+        for engine in ENGINES[1:]:
+            if engine in engines or (engine == "jit" and "sandbox" in engines):
+                try:
+                    case = self._stage(engine, case)
+                except InputError as error:
+                    case = replace(case, error=case.error or error)
+        if case.interp is not None and case.sandbox is not None:
+            case = replace(case, difference=compare(case.interp, case.sandbox, request.program.maps))
+        return replace(case, seconds=perf_counter() - started)
+
+    def _stage(self, engine: str, case: Case) -> Case:
+        verified = self._verified(case)
+        if verified is None:
+            return case
+        if engine == "jit":
+            return replace(case, image=compile_program(verified, self.options.profile))
+        if not case.request.run:
+            return case
+        if engine == "interp":
+            return replace(case, interp=self.interpret(case.request, case.others))
+        if case.image is None:
+            return case
+        return replace(case, sandbox=self.execute(case.request, case.image, case.others))
+
+    def _verified(self, case: Case) -> Verified | None:
+        if isinstance(case.verdict, Verified):
+            return case.verdict
+        return assume(case.request.program) if self.options.unverified else None
+
+    def interpret(self, request: Request, others: Mapping[str, Program]) -> Outcome:
+        """All runs of a request in the reference interpreter, on the same maps."""
+        world = World(request.program, seed=self.options.seed, programs=others)
+        engine = Interpreter(world, budget=self.options.budget)
+        runs = tuple(engine.run(run) for run in request.runs)
+        return Outcome("interp", runs, world.contents())
+
+    def execute(self, request: Request, image: Image, others: Mapping[str, Program]) -> Outcome:
+        """All runs of a request as native code, on the same maps."""
+        machine = self.machine
+        world = World(request.program, memory=machine.memory, seed=self.options.seed, programs=others)
+        engine = Sandbox(machine, world, image, seconds=self.options.seconds)
+        runs = tuple(engine.run(run) for run in request.runs)
+        return Outcome("sandbox", runs, world.contents(), {"layout": engine.layout, "codes": engine.codes})

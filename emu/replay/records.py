@@ -1,0 +1,142 @@
+"""Replays one recording: a request whose `expect` holds what a real kernel answered."""
+
+from collections.abc import Mapping
+
+from bpf.errors import InputError
+from bpf.request import parse_request
+from emu.answer import case_json, map_dumps
+from emu.outcome import Outcome
+from emu.pipeline import Case, Pipeline
+from emu.replay.check import Check, Replayed, engine_check, equal, merge, not_comparable, verdict_checks
+from jit import place
+from jit.image import Image, Layout
+
+
+def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[str, ...]) -> Replayed:
+    """The checks of one recording. A request that cannot be read is "not comparable"; so is every field in `nondet`."""
+    if not isinstance(record, dict) or not isinstance(record.get("expect"), dict):
+        raise InputError(what, "field expect", "is missing: this is a request, not a recording")
+    name, group = str(record.get("name", what)), str(record.get("family", "all"))
+    expect: dict[str, object] = record["expect"]
+    try:
+        request = parse_request(record, what)
+    except InputError as error:
+        return Replayed(name, group, (Check("verdict", "not comparable", str(error)),), None, {"name": name})
+    case = pipeline.run(request, engines=engines)
+    checks = verdict_checks(
+        case, bool(expect.get("accepted")), str(expect.get("errno", "OK")), _text(expect.get("message"))
+    )
+    if expect.get("accepted") and not case.rejected:
+        checks += _accepted_checks(case, expect, engines)
+    masked = {str(field) for field in _list(expect.get("nondet"))}
+    masked = {{"jited": "bytes", "map_dumps": "maps"}.get(field, field) for field in masked}
+    checks = [
+        Check(c.field, "not comparable", "not reproducible on the kernel") if c.field in masked and c.state == "differ" else c
+        for c in checks
+    ]  # fmt: skip
+    return Replayed(name, group, tuple(checks), case, case_json(case) | {"name": name, "family": group})
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _accepted_checks(case: Case, expect: Mapping[str, object], engines: tuple[str, ...]) -> list[Check]:
+    checks = []
+    if "jit" in engines and "jited" in expect:
+        checks.append(_bytes_check(case, [item for item in _list(expect["jited"]) if isinstance(item, dict)]))
+    outcomes = [outcome for outcome in (case.interp, case.sandbox) if outcome is not None]
+    if expect.get("run_errno") is not None:
+        for field in ("retval", "maps", "data_out", "ctx_out"):
+            check = merge(field, [c for o in outcomes for c in _outcome_checks(field, o, case, expect)])
+            if check is not None:
+                checks.append(check)
+        missing = {"interp", "sandbox"} & set(engines) - {outcome.engine for outcome in outcomes}
+        if missing and case.error is not None:
+            checks.append(Check("retval", "not comparable", f"{'/'.join(sorted(missing))}: {case.error}"))
+    found = engine_check(case)
+    return [*checks, found] if found is not None else checks
+
+
+def _outcome_checks(field: str, outcome: Outcome, case: Case, expect: Mapping[str, object]) -> list[Check]:
+    """The checks of one field of one engine: the last run counts, as in the recording."""
+    theirs = expect.get({"maps": "map_dumps"}.get(field, field))
+    if theirs is None and field != "retval":
+        return []
+    why = not_comparable(outcome)
+    if why:
+        return [Check(field, "not comparable", why)]
+    run = outcome.runs[-1]
+    if run.trap is not None:
+        return [Check(field, "differ", f"{outcome.engine} trap {run.trap.kind}: {run.trap.message}")]
+    if field == "retval":
+        errno = equal(field, run.errno, expect.get("run_errno"))
+        return [
+            _named(outcome, check)
+            for check in (errno, equal(field, run.retval, theirs))
+            if check.state != "agree"
+        ] or [errno]
+    if field == "maps":
+        return [_named(outcome, equal(field, map_dumps(outcome, case.request.program.maps), theirs))]
+    data = run.data_out if field == "data_out" else run.ctx_out
+    return [_named(outcome, equal(field, (data or b"").hex(), theirs))]
+
+
+def _named(outcome: Outcome, check: Check) -> Check:
+    return Check(check.field, check.state, f"{outcome.engine}: {check.why}") if check.why else check
+
+
+def _bytes_check(case: Case, jited: list[dict[str, object]]) -> Check:
+    """Our bytes placed at the recorded addresses, nothing masked, against the recorded ones."""
+    if case.image is None:
+        return Check("bytes", "not comparable", str(case.error or "no image"))
+    if len(jited) != len(case.image.functions):
+        return Check("bytes", "differ", f"{len(case.image.functions)} functions, kernel {len(jited)}")
+    try:
+        codes = place(case.image, recorded_layout(case.image, jited))
+    except InputError as error:
+        return Check("bytes", "differ", str(error))
+    for number, (code, function) in enumerate(zip(codes, jited, strict=True)):
+        theirs = bytes.fromhex(str(function["hex"]))
+        if code != theirs:
+            at = next(
+                (i for i, pair in enumerate(zip(code, theirs, strict=False)) if pair[0] != pair[1]),
+                min(len(code), len(theirs)),
+            )
+            return Check(
+                "bytes", "differ",
+                f"func#{number} byte {at:#x}: ours {code[at : at + 8].hex()}, kernel {theirs[at : at + 8].hex()}"
+                f" (length {len(code)}, kernel {len(theirs)})",
+            )  # fmt: skip
+    return Check("bytes", "agree")
+
+
+def recorded_layout(image: Image, jited: list[dict[str, object]]) -> Layout:
+    """The addresses of a recording, in the order in which the image refers to them.
+
+    Raises InputError when the image refers to something the recording has no address for.
+    """
+    symbols: dict[str, int] = {}
+    maps = [0] * len(image.verified.program.maps)
+    for function, recorded in zip(image.functions, jited, strict=True):
+        calls = [item for item in _list(recorded.get("calls")) if isinstance(item, dict)]
+        ptrs = [item for item in _list(recorded.get("ptrs")) if isinstance(item, dict)]
+        named = [reloc for reloc in function.relocs if reloc.kind in ("call", "jump")]
+        for reloc, call in zip(named, calls, strict=False):
+            if reloc.symbol:
+                symbols[reloc.symbol] = int(str(call["addr"]), 16)
+        pointing = [reloc for reloc in function.relocs if reloc.kind in ("map", "mapval", "func")]
+        for reloc, ptr in zip(pointing, ptrs, strict=False):
+            if reloc.kind in ("map", "mapval"):
+                value, add = int(str(ptr["value"]), 16), ptr.get("add", 0)
+                maps[reloc.target] = value - (add if isinstance(add, int) else 0)
+        for reloc in function.relocs:
+            if reloc.symbol and reloc.symbol not in symbols:
+                raise InputError(
+                    image.verified.program.name, "", f"the recording has no call of {reloc.symbol}"
+                )
+    return Layout(tuple(int(str(f["addr"]), 16) for f in jited), symbols, tuple(maps), tuple(maps))
