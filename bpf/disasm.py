@@ -4,7 +4,8 @@
   are malformed, as the kernel does. Source: Linux kernel/bpf/disasm.c, checked against logs of a real 7.3.4 kernel.
 - "text": the kernel's syntax where it is unambiguous, else marked: 64-bit immediates end in `ll`, references to maps
   and functions look like references. What the assembler makes of it is the same instruction again.
-- "llvm": what llvm-objdump shows, `r1 = *(u64 *)(r11 + 0x8)`.
+- "llvm": what llvm-objdump shows for -mcpu=v3 and later, `r1 = *(u64 *)(r11 + 0x8)`, but for two things that it leaves
+  out: which kind of call it is, and the displacement of an indirect packet load. Checked against LLVM 23.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ MAP_WORDS = {
     isa.PSEUDO_MAP_IDX: "map_idx",
     isa.PSEUDO_MAP_IDX_VALUE: "map_idx",
 }
-# modes that only fixups make; only "text" and "llvm" name them
+# modes that only fixups make; only "text" and "llvm" name them, "kernel" says BUG
 PROBE_MODES = {0x20: "probe", 0x40: "probe", 0xA0: "arena", 0xC0: "arena", 0xE0: "arena"}
 
 
@@ -263,7 +264,8 @@ def _text_call(insn: Insn, symbol: str | None) -> str:
         return f"call {symbol}"
     if insn.src == isa.PSEUDO_KFUNC_CALL:
         module = f"@{insn.off}" if insn.off else ""
-        return f"call {symbol or 'kernel-function'}#{insn.imm}{module}"
+        number = f"#{insn.imm}" if insn.imm or module or symbol is None else ""
+        return f"call {symbol or 'kernel-function'}{number}{module}"
     return _kernel_call(insn, symbol)
 
 
@@ -290,7 +292,7 @@ def _llvm(insn: Insn, nxt: Insn | None, symbol: str | None) -> str:
         case isa.STX | isa.ST | isa.LDX:
             return _llvm_memory(insn)
         case isa.LD:
-            return _llvm_ld(insn, nxt, symbol)
+            return _llvm_ld(insn, nxt)
         case _:
             return _llvm_jump(insn, symbol)
 
@@ -317,10 +319,11 @@ def _llvm_memory(insn: Insn) -> str:
         return _llvm_atomic(insn)
     if insn.cls == isa.LDX and insn.mode in (isa.MEM, isa.MEMSX):
         kind = (TYPES if insn.mode == isa.MEM else SIGNED_TYPES)[size]
-        return f"r{insn.dst} = *({kind} *)({_llvm_place(insn.src, insn.off)})"
+        r = "w" if insn.mode == isa.MEM and size != isa.DW else "r"
+        return f"{r}{insn.dst} = *({kind} *)({_llvm_place(insn.src, insn.off)})"
     if insn.mode != isa.MEM:
         return _kernel(insn, None, None)
-    value = f"r{insn.src}" if insn.cls == isa.STX else _hex(insn.imm)
+    value = f"{'r' if size == isa.DW else 'w'}{insn.src}" if insn.cls == isa.STX else _hex(insn.imm)
     return f"*({TYPES[size]} *)({_llvm_place(insn.dst, insn.off)}) = {value}"
 
 
@@ -346,16 +349,18 @@ def _llvm_atomic(insn: Insn) -> str:
     return "<unknown>"
 
 
-def _llvm_ld(insn: Insn, nxt: Insn | None, symbol: str | None) -> str:
+def _llvm_ld(insn: Insn, nxt: Insn | None) -> str:
     size = TYPES[insn.code & isa.SIZE_MASK]
     if insn.mode == isa.ABS:
         return f"r0 = *({size} *)skb[{_hex(insn.imm)}]"
     if insn.mode == isa.IND:
         index = f"r{insn.src}" + (f" + {_hex(insn.imm)}" if insn.imm else "")
         return f"r0 = *({size} *)skb[{index}]"
-    if insn.code == isa.LD_IMM64:
-        return f"r{insn.dst} = {_wide_operand(insn, nxt, symbol)}"
-    return "<unknown>"
+    if insn.code != isa.LD_IMM64:
+        return "<unknown>"
+    if insn.src:
+        return f"ld_pseudo r{insn.dst}, 0x{insn.src:x}, 0x{wide_value(insn, nxt):x}"
+    return f"r{insn.dst} = 0x{wide_value(insn, nxt):x} ll"
 
 
 def _llvm_jump(insn: Insn, symbol: str | None) -> str:

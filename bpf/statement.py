@@ -24,7 +24,10 @@ from bpf.helpers import BY_NAME as HELPERS_BY_NAME
 from bpf.insn import Insn
 from bpf.lexer import Cursor
 
-_PREFIX = re.compile(r"[ \t]*(?:\d+:[ \t]*)?(?:\(([0-9a-f]{2})\)[ \t]*)?")
+# `12: (bf) ` of the verifier's log, `12:	bf 21 00 00 00 00 00 00	` of llvm-objdump
+_PREFIX = re.compile(
+    r"[ \t]*(?:\d+:[ \t]*)?(?:\(([0-9a-f]{2})\)[ \t]*|([0-9a-f]{2}) (?:[0-9a-f]{2}[ \t]+){7,15})?"
+)
 _REG = re.compile(r"([rw])(\d|1[0-5])\Z")
 _SWAP = re.compile(r"(be|le|bswap)(16|32|64)\Z")
 _PC = re.compile(r"pc[ \t]*[-+]")
@@ -75,7 +78,8 @@ def read_statement(cur: Cursor) -> Statement:
     opcode = None
     if prefix is not None:
         cur.at = prefix.end()
-        opcode = int(prefix[1], 16) if prefix[1] else None
+        code = prefix[1] or prefix[2]
+        opcode = int(code, 16) if code else None
     start = cur.peek_at()
     statement = _statement(cur, opcode)
     cur.end()
@@ -85,7 +89,7 @@ def read_statement(cur: Cursor) -> Statement:
 
 
 def _agree(cur: Cursor, start: int, statement: Statement, opcode: int) -> Statement:
-    """The kernel shows r for w registers in 32-bit memory operations; nothing else may differ from `(xx)`."""
+    """The instruction must be the one that the line's start promises."""
     if statement.insns[0].code != opcode:
         cur.fail(f"this is opcode {statement.insns[0].code:02x}, not {opcode:02x}", start)
     return statement
@@ -317,7 +321,18 @@ def _guarded(cur: Cursor, modes: dict[int, int], classes: tuple[int, ...], wante
     return Statement((replace(insn, code=insn.code & ~isa.MODE_MASK | mode),))
 
 
+def _ld_pseudo(cur: Cursor) -> Statement:
+    """LLVM's `ld_pseudo r1, 0x1, 0x5`: any ld_imm64 by its src and value."""
+    dst = _reg(cur, False)
+    cur.expect(",")
+    src = cur.number("a kind of reference", 0, 15)
+    cur.expect(",")
+    value = cur.number("an immediate", isa.S64_MIN)
+    return _wide(dst, src, value, value >> 32)
+
+
 _BY_WORD = {
+    "ld_pseudo": _ld_pseudo,
     "goto": _goto,
     "gotol": _gotol,
     "gotox": _gotox,
