@@ -13,6 +13,8 @@ class Subprog:
     start, end: half-open range in `Verified.insns`. kind: "main", "static" or "global".
     stack_depth: bytes of r10 stack in use, as the verifier counts them (not rounded for the JIT).
     in_stack_args, out_stack_args: slots, 0..7; out_stack_args is bpf_out_stack_arg_cnt().
+    private_stack: r10 stack lies in per-CPU memory. arena_user: user address at which the program's arena starts,
+    None without an arena.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Subprog:
     is_exception_boundary: bool = False
     insns_self: int = 0
     insns_total: int = 0
+    private_stack: bool = False
+    arena_user: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Verified:
     origin: for each slot of `insns` the index in `program.insns` that it was made from.
     symbols: slot -> name of an internal kernel function ("bpf_skb_load_helper_8_no_cache",
       "arch_bpf_timed_may_goto") called there instead of a helper.
+    indirect_targets: slots that a gotox can reach.
     pruned: True when the abstract interpretation ran; False while only the first layer judged it.
     """
 
@@ -55,6 +60,7 @@ class Verified:
     stats: dict[str, int] = field(default_factory=dict)
     verified_insns: int = 0
     pruned: bool = False
+    indirect_targets: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ class Reloc:
       "map"    absolute address of the struct bpf_map of map `target`
       "mapval" absolute address of the values of map `target`, plus `addend`
       "func"   absolute address of function `target` of the image, 4 bytes sign-extended
-      "symbol" absolute address of `symbol`
-    insn: index in `Verified.insns` of the instruction that it belongs to.
+      "symbol" absolute address of `symbol`, plus `addend`; 4 bytes are sign-extended by the processor
+      "rel"    rel32 to `symbol` plus `addend`, of an instruction that goes on behind the field
+    insn: index in `Verified.insns` of the instruction that it belongs to, -1 in the prologue.
     """
 
     off: int
@@ -30,6 +31,20 @@ class Reloc:
 
 
 @dataclass(frozen=True, slots=True)
+class Poke:
+    """A direct tail call: while the array's entry is empty, `bypass` jumps over it and `target` is a nop of 5 bytes.
+
+    When the entry is filled the kernel makes `target` a jump to the program's tail-call entry and `bypass` a nop.
+    insn: index in `Verified.insns`. number: the call's immediate, from 1. bypass, target: offsets in the code.
+    """
+
+    insn: int
+    number: int
+    bypass: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
 class NativeFunction:
     """One compiled function.
 
@@ -37,7 +52,8 @@ class NativeFunction:
     offsets: for each slot in [start, end) of the Subprog the native offset of its first byte, then one more
       entry, the length of the code; an instruction that emits nothing has an empty range, and the second slot
       of an ld_imm64 has the offset behind it.
-    extable: (offset of the load, length of the load, x86 register to clear) of fault-tolerant loads.
+    extable: (offset, length, x86 register to clear) of fault-tolerant loads and stores; "" = nothing to clear.
+    pokes: direct tail calls.
     """
 
     name: str
@@ -48,6 +64,7 @@ class NativeFunction:
     frame: Frame
     passes: int = 0
     extable: tuple[tuple[int, int, str], ...] = ()
+    pokes: tuple[Poke, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""Prologue, epilogue and frame of a function. Source: sections D.2, D.3 and D.6 of the convention."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bpf import isa
+from bpf.verified import Subprog
+from jit import alu
+from jit.emitted import Emitted
+from jit.errors import CannotLower
+from jit.frame import Frame, Place
+from jit.image import Reloc
+from jit.profile import Profile
+from jit.regmap import ARENA, ARG6, CALLEE_SAVED
+from jit.x64 import registers as x
+from jit.x64.encoder import Mem, form
+
+_PUSH: Final = form("push r64")
+_POP: Final = form("pop r64")
+_MOV64: Final = form("mov rm64, r64")
+_SUB8: Final = form("sub rm64, imm8")
+_SUB32: Final = form("sub rm64, imm32")
+_ADD8: Final = form("add rm64, imm8")
+_CMP8: Final = form("cmp rm64, imm8")
+_JA: Final = form("ja rel8")
+_JMP8: Final = form("jmp rel8")
+_JMP32: Final = form("jmp rel32")
+_ADD_GS: Final = form("add r64, abs64")
+_ENDBR: Final = form("endbr64")()
+_NOP3: Final = form("nop 3")()
+_NOP5: Final = form("nop 5")()
+_LEAVE: Final = form("leave")()
+_RET: Final = form("ret")()
+_INT3: Final = form("int3")()
+_XOR_RAX: Final = form("xor rm64, r64")(x.RAX, x.RAX)
+
+WORD: Final = 8
+PRIVATE_STACK_GUARD: Final = 8
+ARENA_SYMBOL: Final = "arena_vm_start"
+RETURN_THUNK: Final = "__x86_return_thunk"
+THIS_CPU_OFF: Final = "this_cpu_off"
+
+
+def private_stack_symbol(name: str) -> str:
+    """Name of the per-CPU memory that is the stack of function `name`."""
+    return f"priv_stack:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a function keeps things, decided before its instructions are lowered.
+
+    depth: program stack on the native stack, rounded up. saved: x86 registers in push order. outgoing_size: bytes.
+    outgoing_base: rbp-relative end (high side) of the outgoing area, as the offset formula takes it.
+    """
+
+    sub: Subprog
+    profile: Profile
+    depth: int
+    saved: tuple[int, ...]
+    outgoing_size: int
+
+    @property
+    def outgoing_base(self) -> int:
+        """The formula knows program stack and saved registers, not the two words of a tail-call count."""
+        return -(self.depth + WORD * len(self.saved))
+
+    def native_off(self, off: int) -> int:
+        """rbp offset of the outgoing stack argument at r11 + `off`, off <= -16."""
+        return self.outgoing_base - self.outgoing_size - off - 16
+
+    @property
+    def tail_count_off(self) -> int:
+        """rbp offset of the pointer to the tail-call count."""
+        return -16 - self.depth
+
+
+def plan(sub: Subprog, profile: Profile, used: set[int]) -> Plan:
+    """`used`: BPF registers that occur in the function. Raises CannotLower for impossible counts."""
+    if (
+        not 0 <= sub.out_stack_args <= isa.MAX_STACK_ARG_SLOTS
+        or not 0 <= sub.in_stack_args <= isa.MAX_STACK_ARG_SLOTS
+    ):
+        raise CannotLower(f"{sub.name}: more than {isa.MAX_STACK_ARG_SLOTS} stack arguments")
+    if not 0 <= sub.stack_depth < 1 << 20:
+        raise CannotLower(f"{sub.name}: stack depth {sub.stack_depth}")
+    if sub.private_stack and (sub.out_stack_args or sub.in_stack_args):
+        raise CannotLower(f"{sub.name}: r9 cannot be both private stack and argument 6")
+    depth = 0 if sub.private_stack else -(-sub.stack_depth // WORD) * WORD
+    if sub.is_exception_boundary:
+        saved = [ARENA, *(reg for _, reg in CALLEE_SAVED)]
+    else:
+        saved = [] if sub.arena_user is None else [ARENA]
+        saved += [reg for number, reg in CALLEE_SAVED if number in used]
+    return Plan(sub, profile, depth, tuple(saved), WORD * max(sub.out_stack_args - 1, 0))
+
+
+def prologue(plan: Plan) -> Emitted:
+    """Everything in front of the first instruction."""
+    sub, profile = plan.sub, plan.profile
+    is_main = sub.kind == "main"
+    out = Emitted()
+    if profile.ibt:
+        out.add(_ENDBR)
+    out.add(_NOP5)
+    out.add(_XOR_RAX if sub.tail_call_reachable and is_main else _NOP3)
+    if sub.is_exception_cb:
+        out.add(_exception_entry())
+    else:
+        out.add(_PUSH(x.RBP) + _MOV64(x.RBP, x.RSP))
+    if profile.ibt:
+        out.add(_ENDBR)
+    if plan.depth:
+        out.add(_SUB32(x.RSP, plan.depth))
+    if sub.tail_call_reachable:
+        out.add(_tail_count_main() if is_main else _PUSH(x.RAX) * 2)
+    for reg in plan.saved:
+        out.add(_PUSH(reg))
+    if plan.outgoing_size:
+        out.add(_SUB8(x.RSP, plan.outgoing_size))
+    if sub.arena_user is not None:
+        out.add_field(alu.movabs(ARENA, 0), 8, Reloc(0, 8, "symbol", symbol=ARENA_SYMBOL))
+    if sub.private_stack:
+        addend = PRIVATE_STACK_GUARD + -(-sub.stack_depth // WORD) * WORD
+        name = private_stack_symbol(sub.name)
+        out.add_field(alu.movabs(ARG6, 0), 8, Reloc(0, 8, "symbol", symbol=name, addend=addend))
+        out.add_field(_ADD_GS(ARG6, Mem(None, 0)), 4, Reloc(0, 4, "symbol", symbol=THIS_CPU_OFF))
+    return out
+
+
+def _exception_entry() -> bytes:
+    """The callback runs on the frame of the main program, whose registers it takes back first."""
+    pops = b"".join(_POP(reg) for reg in (x.R15, x.R14, x.R13, x.RBX, x.R12))
+    return _MOV64(x.RSP, x.RSI) + _MOV64(x.RBP, x.RDX) + pops + _MOV64(x.RSP, x.RBP)
+
+
+def _tail_count_main() -> bytes:
+    """rax is 0 or, above 33, the address of the count that a caller made: keep the pointer, or make the count."""
+    push = _PUSH(x.RAX)
+    make = push + _MOV64(x.RAX, x.RSP) + _JMP8(len(push))
+    return _CMP8(x.RAX, isa.MAX_TAIL_CALLS) + _JA(len(make)) + make + push + push
+
+
+def pops(plan: Plan) -> bytes:
+    """The saved registers back, in reverse."""
+    return b"".join(_POP(reg) for reg in reversed(plan.saved))
+
+
+def epilogue(plan: Plan) -> Emitted:
+    """The first exit of a function; later ones jump here."""
+    out = Emitted()
+    if plan.outgoing_size:
+        out.add(_ADD8(x.RSP, plan.outgoing_size))
+    out.add(pops(plan) + _LEAVE)
+    if plan.profile.return_thunk:
+        out.add_field(_JMP32(0), 4, Reloc(0, 4, "jump", symbol=RETURN_THUNK))
+    else:
+        out.add(_RET + (_INT3 if plan.profile.sls else b""))
+    return out
+
+
+def frame(plan: Plan) -> Frame:
+    """The picture of the frame for people and checks."""
+    counts = 2 * WORD if plan.sub.tail_call_reachable else 0
+    below = plan.depth + counts
+    saved = tuple((x.NAMES64[reg], -(below + WORD * (k + 1))) for k, reg in enumerate(plan.saved))
+    incoming = _places(plan.sub.in_stack_args, lambda number: 16 + WORD * (number - 7))
+    outgoing = _places(plan.sub.out_stack_args, lambda number: plan.native_off(-WORD * (number - 5)))
+    size = below + WORD * len(plan.saved) + plan.outgoing_size
+    return Frame(plan.depth, saved, incoming, outgoing, plan.outgoing_size, size)
+
+
+def _places(slots: int, off: Callable[[int], int]) -> dict[int, Place]:
+    first = {6: Place(x.NAMES64[ARG6])} if slots else {}
+    return first | {number: Place("rbp", off(number)) for number in range(7, 6 + slots)}
