@@ -1,0 +1,59 @@
+"""Where everything lies in the guest, and what recognisable rubbish looks like.
+
+      0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
+      0xffffc90000200000  native stack     16 KiB  RW   unmapped guard pages on both sides (vmalloc area)
+      0xffffffff81000000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
+      0xffffffffc0000000  image            16 MiB  RX   where a kernel puts modules and BPF programs
+      emu.runtime.memory.ARENAS: packet, ctx, maps, heap  RW, the same host bytes that the runtime uses
+
+Numbers only; knows nothing of how they are mapped.
+"""
+
+from typing import Final
+
+PAGE: Final = 4096
+
+CONTROL: Final = 0xFFFF_FE00_0000_1000
+CONTROL_SIZE: Final = PAGE
+
+STACK: Final = 0xFFFF_C900_0020_0000
+STACK_SIZE: Final = 16384  # THREAD_SIZE of x86-64
+STACK_MARGIN: Final = 256  # bytes above the entry frame, so that a read of [rbp+16] finds the pattern
+GUARD: Final = 1 << 16  # an access this near outside the stack counts as its overflow
+
+TEXT: Final = 0xFFFF_FFFF_8100_0000
+TEXT_SIZE: Final = 128 << 10
+NATIVES: Final = TEXT + 0xC00  # symbols that are code of their own
+END: Final = TEXT + 0xF80  # where a run ends
+STUBS: Final = TEXT + PAGE  # first of the per-symbol stubs
+STUB_SIZE: Final = 16
+STUB_COUNT: Final = (TEXT + TEXT_SIZE - STUBS) // STUB_SIZE
+
+IMAGE: Final = 0xFFFF_FFFF_C000_0000
+IMAGE_SIZE: Final = 16 << 20
+
+# Non-canonical, so that each traps when it is used as a pointer; the low digits say which register it was put in.
+SENTINELS: Final = {
+    "rbx": 0x5E47_1E10_0000_0B0B,
+    "rbp": 0x5E47_1E10_0000_0505,
+    "r12": 0x5E47_1E10_0000_1212,
+    "r13": 0x5E47_1E10_0000_1313,
+    "r14": 0x5E47_1E10_0000_1414,
+    "r15": 0x5E47_1E10_0000_1515,
+}
+POISON: Final = {
+    "rax": 0xDEAD_0BAD_0000_0A0A,
+    "rdi": 0xDEAD_0BAD_0000_0D01,
+    "rsi": 0xDEAD_0BAD_0000_0501,
+    "rdx": 0xDEAD_0BAD_0000_0D0D,
+    "rcx": 0xDEAD_0BAD_0000_0C0C,
+    "r8": 0xDEAD_0BAD_0000_0808,
+    "r9": 0xDEAD_0BAD_0000_0909,
+    "r10": 0xDEAD_0BAD_0000_1010,
+    "r11": 0xDEAD_0BAD_0000_1111,
+}
+POISON_WORD: Final = (
+    0xDEAD_0BAD_5AC0_0000  # argument words on the stack after a call; plus the argument's number
+)
+POISON_FLAGS: Final = 0x8D7  # CF PF AF ZF SF OF set, DF clear, IF clear
+STACK_FILL: Final = bytes.fromhex("efbe5ac00dd0fecb")  # a non-canonical word, 0xcbfed00dc05abeef

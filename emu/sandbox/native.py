@@ -1,0 +1,190 @@
+"""Unicorn's C interface, as thin and as fast as ctypes allows.
+
+The binding's own methods cost three to ten times as much a call (they box arguments, and build a closure a hook).
+Nothing here knows of programs, stacks or addresses of ours.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, Final
+
+from unicorn import UC_ARCH_X86, UC_MODE_64, UC_TLB_VIRTUAL, Uc
+from unicorn import unicorn_const as uc_const
+from unicorn import x86_const as x86
+from unicorn.unicorn_py3.unicorn import uclib
+
+from bpf.errors import InternalError
+
+OK: Final = uc_const.UC_ERR_OK
+INSN_INVALID: Final = uc_const.UC_ERR_INSN_INVALID
+READ_ERRORS: Final = (uc_const.UC_ERR_READ_UNMAPPED, uc_const.UC_ERR_READ_PROT)
+WRITE_ERRORS: Final = (uc_const.UC_ERR_WRITE_UNMAPPED, uc_const.UC_ERR_WRITE_PROT)
+FETCH_ERRORS: Final = (uc_const.UC_ERR_FETCH_UNMAPPED, uc_const.UC_ERR_FETCH_PROT)
+WRITE_PROT: Final = uc_const.UC_ERR_WRITE_PROT
+FETCH_PROT: Final = uc_const.UC_ERR_FETCH_PROT
+
+READ: Final = uc_const.UC_PROT_READ
+WRITE: Final = uc_const.UC_PROT_WRITE
+EXEC: Final = uc_const.UC_PROT_EXEC
+
+REGISTERS: Final = {
+    name: getattr(x86, f"UC_X86_REG_{name.upper()}")
+    for name in (
+        *("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "rip", "eflags", "cr0", "cr4"),
+        *(f"r{n}" for n in range(8, 16)),
+        *("cs", "ss", "ds", "es", "fs", "gs"),
+    )
+}
+GDTR: Final = x86.UC_X86_REG_GDTR
+
+_BUFFER = 8 << 20  # bytes of translated code; the default reserves 1 GiB of address space
+_REMOVE_CACHE = (uc_const.UC_CTL_IO_WRITE << 30) | (2 << 26) | uc_const.UC_CTL_TB_REMOVE_CACHE
+_FLUSH = (uc_const.UC_CTL_IO_WRITE << 30) | uc_const.UC_CTL_TB_FLUSH
+
+_Ptr = ctypes.c_void_p
+_CODE = ctypes.CFUNCTYPE(None, _Ptr, ctypes.c_uint64, ctypes.c_uint32, _Ptr)
+_INTR = ctypes.CFUNCTYPE(None, _Ptr, ctypes.c_uint32, _Ptr)
+_MEM = ctypes.CFUNCTYPE(
+    ctypes.c_bool, _Ptr, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, _Ptr
+)
+_INSN_PLAIN = ctypes.CFUNCTYPE(ctypes.c_uint32, _Ptr, _Ptr)
+_INSN_IN = ctypes.CFUNCTYPE(ctypes.c_uint32, _Ptr, ctypes.c_uint32, ctypes.c_int, _Ptr)
+_INSN_OUT = ctypes.CFUNCTYPE(None, _Ptr, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, _Ptr)
+_INSN_HOOKS = {
+    "syscall": (x86.UC_X86_INS_SYSCALL, _INSN_PLAIN),
+    "sysenter": (x86.UC_X86_INS_SYSENTER, _INSN_PLAIN),
+    "cpuid": (x86.UC_X86_INS_CPUID, _INSN_PLAIN),
+    "in": (x86.UC_X86_INS_IN, _INSN_IN),
+    "out": (x86.UC_X86_INS_OUT, _INSN_OUT),
+}
+
+
+class Processor:
+    """One x86-64 processor with its address space.
+
+    `failure` holds what a hook raised: ctypes would only print it. Whoever calls `start` raises it again.
+    """
+
+    def __init__(self) -> None:
+        self.uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        # High-half addresses fault on fetch and alias modulo 2^52 unless this precedes the first map.
+        self.uc.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
+        self.uc.ctl_set_tcg_buffer_size(_BUFFER)
+        self._handle = self.uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
+        self._keep: list[Any] = []
+        self._cell = ctypes.c_uint64()
+        self._cell_ref = ctypes.byref(self._cell)
+        self.failure: BaseException | None = None
+
+    def map(self, addr: int, host: Any, size: int, perms: int) -> None:
+        """Map `size` bytes of a writable buffer at a guest address; the buffer is kept alive."""
+        cells = (ctypes.c_char * size).from_buffer(host)
+        self._keep.append((host, cells))
+        self._check(uclib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
+
+    def on_code(self, first: int, last: int, call: Callable[[int], None]) -> int:
+        """Call `call(address)` before each instruction that starts in [first, last]. Returns a handle for `unhook`."""
+
+        def hook(_uc: int, addr: int, _size: int, _user: int) -> None:
+            try:
+                call(addr)
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+
+        return self._hook(uc_const.UC_HOOK_CODE, _CODE(hook), first, last)
+
+    def on_interrupt(self, call: Callable[[int], None]) -> None:
+        """Call `call(number)` at an exception or interrupt."""
+
+        def hook(_uc: int, number: int, _user: int) -> None:
+            try:
+                call(number)
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+
+        self._hook(uc_const.UC_HOOK_INTR, _INTR(hook))
+
+    def on_bad_access(self, call: Callable[[int, int], None]) -> None:
+        """Call `call(address, size)` at an access that will end the run."""
+
+        def hook(_uc: int, _kind: int, addr: int, size: int, _value: int, _user: int) -> bool:
+            try:
+                call(addr, size)
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+            return False
+
+        self._hook(uc_const.UC_HOOK_MEM_INVALID, _MEM(hook))
+
+    def on_instruction(self, name: str, call: Callable[[], None]) -> None:
+        """Call `call()` where the instruction `name` is executed; what it returns to the program is 0."""
+
+        def hook(*_ignored: int) -> int:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+            return 1 if name == "cpuid" else 0  # 1: the instruction itself is skipped
+
+        number, kind = _INSN_HOOKS[name]
+        self._hook(uc_const.UC_HOOK_INSN, kind(hook), 1, 0, ctypes.c_int(number))
+
+    def _hook(self, kind: int, callback: Any, first: int = 1, last: int = 0, *more: Any) -> int:
+        handle = ctypes.c_size_t()
+        pointer = ctypes.cast(callback, _Ptr)
+        status = uclib.uc_hook_add(
+            self._handle, ctypes.cast(ctypes.byref(handle), ctypes.POINTER(_HOOK_H)), kind, pointer, None,
+            ctypes.c_uint64(first), ctypes.c_uint64(last), *more,
+        )  # fmt: skip
+        self._check(status, "hook")
+        self._keep.append(callback)
+        return handle.value
+
+    def unhook(self, handle: int) -> None:
+        """Remove a hook. Not from inside a hook."""
+        self._check(uclib.uc_hook_del(self._handle, handle), "unhook")
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self.stop()
+
+    def start(self, begin: int, until: int) -> int:
+        """Run from `begin`; returns an error number, OK when `until` was reached or `stop` was called.
+
+        `until` is baked into translated code: always give the same.
+        """
+        return int(uclib.uc_emu_start(self._handle, begin, until, 0, 0))
+
+    def stop(self) -> None:
+        """End the run that is under way; from a hook or from another thread."""
+        uclib.uc_emu_stop(self._handle)
+
+    def read(self, register: str) -> int:
+        """The value of a register."""
+        self._cell.value = 0
+        uclib.uc_reg_read(self._handle, REGISTERS[register], self._cell_ref)
+        return self._cell.value
+
+    def write(self, register: str, value: int) -> None:
+        """Set a register."""
+        self._cell.value = value
+        self._check(
+            uclib.uc_reg_write(self._handle, REGISTERS[register], self._cell_ref), f"write {register}"
+        )
+
+    def forget(self, first: int, end: int) -> None:
+        """Drop all translations of code in [first, end): needed before other bytes at these addresses may run."""
+        self._check(
+            uclib.uc_ctl(self._handle, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(end)), "forget"
+        )
+
+    def flush(self) -> None:
+        """Drop all translations."""
+        self._check(uclib.uc_ctl(self._handle, _FLUSH), "flush")
+
+    def _check(self, status: int, what: str) -> None:
+        if status != OK:
+            raise InternalError(f"Unicorn: {what} failed with error {status}")
+
+
+_HOOK_H = ctypes.c_size_t
