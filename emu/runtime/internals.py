@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.runtime.maps_hash import HashMap
+from emu.runtime.traps import HelperTrap
+
 if TYPE_CHECKING:
     from emu.runtime.world import World
 
@@ -33,9 +36,37 @@ def timed_may_goto(world: "World", counter: int) -> int:
     return 0
 
 
+def htab_lookup_elem(world: "World", map_addr: int, key: int) -> int:
+    """__htab_map_lookup_elem: the struct htab_elem of a key, or 0."""
+    one = world.map_at(map_addr)
+    if not isinstance(one, HashMap):
+        raise HelperTrap("helper", f"{one.label} is no hash table")
+    return one.element(world.memory.read(key, one.spec.key_size))
+
+
 INTERNALS: dict[str, tuple[int, Callable[..., int]]] = {
     "bpf_skb_load_helper_8_no_cache": (2, _loader(1)),
     "bpf_skb_load_helper_16_no_cache": (2, _loader(2)),
     "bpf_skb_load_helper_32_no_cache": (2, _loader(4)),
     "arch_bpf_timed_may_goto": (1, timed_may_goto),
+    "__htab_map_lookup_elem": (2, htab_lookup_elem),
 }
+
+
+# What a call of a generic helper becomes when the verifier knows the map's type: the type's own function.
+_OPERATIONS = {
+    "_lookup_elem": 1, "_update_elem": 2, "_delete_elem": 3, "_push_elem": 87, "_pop_elem": 88, "_peek_elem": 89,
+    "_lookup_percpu_elem": 195, "_redirect": 51,
+}  # fmt: skip
+
+
+def helper_behind(symbol: str) -> int | None:
+    """Number of the helper that a call of `symbol` stands for, None when it stands for none."""
+    if symbol == "bpf_user_rnd_u32":
+        return 7
+    if symbol.startswith("bpf_for_each_") and symbol.endswith("_elem"):
+        return 164
+    for suffix in sorted(_OPERATIONS, key=len, reverse=True):
+        if symbol.endswith(suffix):
+            return _OPERATIONS[suffix]
+    return None

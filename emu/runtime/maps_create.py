@@ -1,61 +1,44 @@
-"""Creating a map from its declaration, with the checks of the kernel's map_alloc_check functions."""
+"""Creating a map from its declaration."""
 
 from collections.abc import Callable
 
 from bpf.errors import InputError
 from bpf.maps import MapSpec, MapType
-from emu.runtime.maps import (
-    F_ACCESS,
-    F_INNER_MAP,
-    F_MMAPABLE,
-    F_NUMA_NODE,
-    F_PRESERVE_ELEMS,
-    F_RDONLY_PROG,
-    F_WRONLY_PROG,
-    Map,
-    preset,
-    round8,
-)
+from emu.runtime import maps_checks as checks
+from emu.runtime.maps import F_RDONLY_PROG, F_WRONLY_PROG, Map, preset
 from emu.runtime.maps_array import ArrayMap, PerCpuArrayMap
+from emu.runtime.maps_hash import HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap
+from emu.runtime.maps_lpm import LpmTrieMap
+from emu.runtime.maps_queue import BloomMap, QueueMap, StackMap
+from emu.runtime.maps_ring import RingMap
+from emu.runtime.maps_slots import FdArrayMap, ProgArrayMap, SparseArrayMap
 from emu.runtime.memory import Memory
 
-PCPU_MIN_UNIT_SIZE = 32768  # largest object of the per-CPU allocator
-INT_MAX = (1 << 31) - 1
-
-
-class Refused(Exception):  # noqa: N818 - an answer of the kernel
-    """A kernel refuses the map: error name and reason."""
-
-
-def need(condition: bool, why: str, error: str = "EINVAL") -> None:
-    """Refuse unless `condition`."""
-    if not condition:
-        raise Refused(f"{why} ({error})")
-
-
-def check_array(spec: MapSpec) -> None:
-    """array_map_alloc_check."""
-    need(spec.max_entries > 0, "max_entries is 0")
-    need(spec.key_size == 4, f"key_size is {spec.key_size}, must be 4")
-    need(spec.value_size > 0, "value_size is 0")
-    allowed = F_NUMA_NODE | F_MMAPABLE | F_ACCESS | F_PRESERVE_ELEMS | F_INNER_MAP
-    need(not spec.flags & ~allowed, f"flags {spec.flags:#x} are not allowed")
-    array, percpu = spec.type == MapType.ARRAY, spec.type == MapType.PERCPU_ARRAY
-    need(array or not spec.flags & (F_MMAPABLE | F_INNER_MAP), f"flags {spec.flags:#x} are only for arrays")
-    need(not spec.flags & F_PRESERVE_ELEMS, "BPF_F_PRESERVE_ELEMS is only for perf event arrays")
-    need(not (percpu and spec.flags & F_NUMA_NODE), "a per-CPU map has no NUMA node")
-    need(spec.value_size <= INT_MAX, "value_size is too large", "E2BIG")
-    need(not percpu or round8(spec.value_size) <= PCPU_MIN_UNIT_SIZE, "value_size is too large", "E2BIG")
-
-
 _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
-    MapType.ARRAY: (check_array, ArrayMap),
-    MapType.PERCPU_ARRAY: (check_array, PerCpuArrayMap),
+    MapType.ARRAY: (checks.check_array, ArrayMap),
+    MapType.PERCPU_ARRAY: (checks.check_array, PerCpuArrayMap),
+    MapType.HASH: (checks.check_hash, HashMap),
+    MapType.PERCPU_HASH: (checks.check_hash, PerCpuHashMap),
+    MapType.LRU_HASH: (checks.check_hash, LruHashMap),
+    MapType.LRU_PERCPU_HASH: (checks.check_hash, LruPerCpuHashMap),
+    MapType.PROG_ARRAY: (checks.check_fd_array, ProgArrayMap),
+    MapType.PERF_EVENT_ARRAY: (checks.check_fd_array, FdArrayMap),
+    MapType.CGROUP_ARRAY: (checks.check_fd_array, FdArrayMap),
+    MapType.LPM_TRIE: (checks.check_lpm, LpmTrieMap),
+    MapType.QUEUE: (checks.check_queue, QueueMap),
+    MapType.STACK: (checks.check_queue, StackMap),
+    MapType.BLOOM_FILTER: (checks.check_bloom, BloomMap),
+    MapType.RINGBUF: (checks.check_ring, RingMap),
+    MapType.DEVMAP: (checks.check_device, SparseArrayMap),
+    MapType.DEVMAP_HASH: (checks.check_device, HashMap),
+    MapType.CPUMAP: (checks.check_device, SparseArrayMap),
+    MapType.XSKMAP: (checks.check_device, FdArrayMap),
+    MapType.SOCKMAP: (checks.check_device, FdArrayMap),
 }
 
 
 def type_name(number: int) -> str:
-    """A map type for messages."""
+    """A map type for messages: "array", or its number."""
     try:
         return MapType(number).name.lower()
     except ValueError:
@@ -65,7 +48,8 @@ def type_name(number: int) -> str:
 def create(spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> Map:
     """A new map in `memory` with its preset elements.
 
-    Raises InputError when its kind is not modelled, when the kernel would refuse to create it, or when the memory for maps is full.
+    Raises InputError when its kind is not modelled, when a kernel would refuse to create it or to set an
+    element, or when the memory for maps has no room.
     """
     what = f"map {spec.name or index}"
     kind = _KINDS.get(spec.type)
@@ -74,9 +58,9 @@ def create(spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> Map:
     check, cls = kind
     try:
         both = F_RDONLY_PROG | F_WRONLY_PROG
-        need(spec.flags & both != both, "a map is not read-only and write-only at once")
+        checks.need(spec.flags & both != both, "a map is not read-only and write-only at once")
         check(spec)
-    except Refused as refused:
+    except checks.Refused as refused:
         raise InputError(what, f"type {type_name(spec.type)}", str(refused)) from None
     made = cls(spec, index, memory, cpus)
     preset(made)

@@ -13,9 +13,10 @@ from bpf.program import Program, RunInput
 from emu.runtime.callback import HelperResult
 from emu.runtime.contexts import Context
 from emu.runtime.environment import Environment
-from emu.runtime.internals import INTERNALS
+from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.maps import Map
 from emu.runtime.maps_create import create
+from emu.runtime.maps_slots import ProgArrayMap
 from emu.runtime.memory import Memory
 from emu.runtime.packet import Packet
 from emu.runtime.testrun import Finished, Prepared, prepare
@@ -146,7 +147,10 @@ class World:
         """Call a kernel function that only the verifier's fixups call, by its symbol."""
         found = INTERNALS.get(symbol)
         if found is None:
-            raise HelperTrap("call", f"internal function {symbol} is not known")
+            number = helper_behind(symbol)
+            if number is None:
+                raise HelperTrap("call", f"internal function {symbol} is not known")
+            return self.helper(number, args)
         count, function = found
         return function(self, *args[:count])
 
@@ -170,8 +174,8 @@ class World:
 
     def tail_target(self, map_addr: int, index: int) -> str | None:
         """Name of the program that a prog array holds at `index`, None when it holds none there."""
-        del map_addr, index
-        return None
+        one = self._by_addr.get(map_addr)
+        return one.targets.get(index) if isinstance(one, ProgArrayMap) else None
 
     # ---- afterwards ----
 
