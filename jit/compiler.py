@@ -30,6 +30,7 @@ from jit.x64.encoder import form
 
 _ENDBR: Final = form("endbr64")()
 _STX_DW: Final = isa.STX | isa.MEM | isa.DW
+_MOV64_K: Final = isa.ALU64 | isa.MOV | isa.K
 _MAP_POINTERS: Final = (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX)
 _MAP_VALUES: Final = (isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX_VALUE)
 
@@ -75,6 +76,7 @@ class _Function:
         codes: list[bytes] = parts  # type: ignore[assignment]  # from here on every entry is replaced by bytes
         for index in specials:
             codes[index] = self._special(index, parts[index])
+        self._name_numbers(codes)
         self._mark_indirect_targets(codes)
         head = layout.prologue(self.plan)
         relaxation, passes = self._relax(codes, len(head.code))
@@ -159,15 +161,26 @@ class _Function:
                 raise CannotLower(f"map {insn.imm} does not exist")
             kind, addend = ("map", 0) if insn.src in _MAP_POINTERS else ("mapval", upper & isa.U32)
             out.add_field(alu.movabs(dst, 0), 8, Reloc(0, 8, kind, target=insn.imm, addend=addend, insn=slot))
-        elif insn.src == isa.PSEUDO_FUNC:
+        elif insn.src == isa.PSEUDO_FUNC and len(self.verified.subprogs) > 1:
             target = self._function_at(slot + 1 + insn.imm)
             out.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "func", target=target, insn=slot))
         elif slot in self.verified.symbols:
             symbol = self.verified.symbols[slot]
             out.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "symbol", symbol=symbol, insn=slot))
-        else:
+        else:  # also a function pointer in a program of one function: the kernel leaves that number alone
             out.add(alu.mov_imm64(dst, insn.imm & isa.U32 | (upper & isa.U32) << 32))
         return out
+
+    def _name_numbers(self, codes: list[bytes]) -> None:
+        """A `mov` of a number that `symbols` names is the address of that symbol (inlined helpers have such)."""
+        for slot, symbol in self.verified.symbols.items():
+            index = slot - self.sub.start
+            if self.sub.start <= slot < self.sub.end and self.body[index].code == _MOV64_K:
+                piece = Emitted()
+                dst = self.mode.reg(self.body[index].dst)
+                piece.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "symbol", symbol=symbol, insn=slot))
+                self.pieces[index] = piece
+                codes[index] = piece.code
 
     def _second_slot(self, index: int, _insn: Insn) -> Emitted:
         if index == 0 or self.body[index - 1].code != isa.LD_IMM64:
