@@ -3,7 +3,7 @@
 | module | what |
 |---|---|
 | engine.py | the hot loop, and runs from their input to their result |
-| decode.py | instructions to ops |
+| decode.py, ops.py | programs, instructions to ops |
 | alu.py | arithmetic and conditions, as tables |
 | calls.py, atomics.py, special.py | the ops that the hot loop hands on |
 | state.py, layout.py | frames, stacks, addresses |

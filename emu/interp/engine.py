@@ -12,7 +12,8 @@ from bpf.disasm import disasm
 from bpf.errors import InternalError
 from bpf.isa import U64
 from bpf.program import RunInput
-from emu.interp.decode import (
+from emu.interp.decode import decode
+from emu.interp.ops import (
     ADD_K,
     ADD_X,
     ALU_K,
@@ -32,7 +33,6 @@ from emu.interp.decode import (
     STORE_ARG,
     STORE_ARG_K,
     STX,
-    decode,
 )
 from emu.interp.state import Frame, Machine, Stop, Unit
 from emu.interp.undefined import undefined_register

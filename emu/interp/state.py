@@ -129,7 +129,7 @@ class Machine:
         self.ctx = 0
         self.result: Word = None
         self._fill = bytes([fill]) * isa.MAX_STACK
-        self._stacks = [_stack(number) for number in range(isa.MAX_CALL_FRAMES)]
+        self._stacks: list[Region] = []  # of all depths that were reached so far
 
     def begin(self, unit: Unit, ctx: int) -> Frame:
         """The frame of a main program that is started anew."""
@@ -150,6 +150,8 @@ class Machine:
         number = len(self.frames)
         if number == isa.MAX_CALL_FRAMES:
             raise Stop("stack", f"more than {isa.MAX_CALL_FRAMES} call frames")
+        if number == len(self._stacks):
+            self._stacks.append(_stack(number))
         region = self._stacks[number]
         region.view[:] = self._fill
         region.live = True
