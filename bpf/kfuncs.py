@@ -8,6 +8,7 @@ BTF and the kfunc sets of a real 7.3.4 kernel say; of the structs that kfuncs po
 from dataclasses import dataclass
 from functools import cache
 
+from bpf.decl import parse_decl
 from bpf.proto import CType, FuncProto, Param
 
 
@@ -41,8 +42,6 @@ class Kfunc:
 
 @cache
 def _parse(text: str) -> FuncProto:
-    from bpf.decl import parse_decl  # noqa: PLC0415 - until that module is there
-
     return parse_decl(text)
 
 

@@ -53,6 +53,7 @@ class World:
         self.seed = seed
         self.env = Environment(seed)
         self.trace: list[str] = []
+        self.state: dict[str, Any] = {}  # what helpers and kfuncs remember from run to run
         self.maps: tuple[Map, ...] = tuple(
             create(spec, i, memory, cpus) for i, spec in enumerate(program.maps)
         )
