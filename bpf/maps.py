@@ -51,6 +51,8 @@ class MapSpec:
     elems: (key, value) pairs in bytes, set in order before the first run. progs: for a prog array,
     (index, program name) pairs. freeze: no writes from user space afterwards (.rodata).
     dump: its contents belong to the outcome. btf_key, btf_value: type ids in the program's BTF, 0 = none.
+    inner: of a map of maps, what its elements look like. inner_maps: (index, name of a map of the program) pairs
+    to put in before the first run. extra: map_extra (number of hash functions of a bloom filter, ...).
     """
 
     name: str
@@ -65,3 +67,6 @@ class MapSpec:
     dump: bool = False
     btf_key: int = 0
     btf_value: int = 0
+    inner: "MapSpec | None" = None
+    inner_maps: tuple[tuple[int, str], ...] = ()
+    extra: int = 0
