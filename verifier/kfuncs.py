@@ -1,0 +1,80 @@
+"""Prototypes of the kfuncs that a program calls, and what the kernel refuses about them before the main pass.
+
+Source: bpf_add_kfunc_call of kernel/bpf/verifier.c, btf_distill_func_proto of kernel/bpf/btf.c (B.5 of the rules).
+"""
+
+from collections.abc import Mapping
+
+from bpf import isa
+from bpf.btf import Kind
+from bpf.errors import InputError
+from bpf.kfuncs import KFUNCS
+from bpf.program import KfuncRef, Program
+from bpf.proto import FuncProto
+from verifier.refused import Refused
+
+THROW = "bpf_throw"
+
+
+def resolve_kfuncs(program: Program) -> Mapping[int, FuncProto]:
+    """Prototype by instruction index of every kfunc call that names one.
+
+    Raises Refused as the kernel would; InputError when a named kfunc has no prototype anywhere.
+    """
+    named = {ref.insn: ref for ref in program.kfuncs}
+    protos: dict[int, FuncProto] = {}
+    for at, insn in enumerate(program.insns):
+        if insn.code != isa.OP_CALL or insn.src != isa.PSEUDO_KFUNC_CALL:
+            continue
+        ref = named.get(at)
+        if ref is not None:
+            proto = find_prototype(program, ref)
+            _check_prototype(proto, at)
+            protos[at] = proto
+        elif insn.imm or insn.off:
+            raise _unresolved(insn.imm, insn.off, at)
+    return protos
+
+
+def find_prototype(program: Program, ref: KfuncRef) -> FuncProto:
+    """The kernel's prototype of a kfunc; of one that is not in our table, the program's own declaration."""
+    known = KFUNCS.get(ref.name)
+    if known is not None:
+        return known.proto
+    if program.btf is not None:
+        type_id = program.btf.find(ref.name, Kind.FUNC)
+        if type_id is not None:
+            return program.btf.prototype(type_id)
+    raise InputError(
+        program.name, f"insn {ref.insn}", f"kfunc {ref.name} is neither known nor declared in BTF"
+    )
+
+
+def _unresolved(imm: int, off: int, at: int) -> Refused:
+    """A call by number: no request can know the numbers of our kernel's BTF."""
+    no_btf = "failed to find BTF for kernel function"
+    if off > 0:
+        return Refused("EPROTO", "kfunc offset > 0 without fd_array is invalid", no_btf, insn=at)
+    if off < 0:
+        return Refused(
+            "EINVAL", "negative offset disallowed for kernel module function call", no_btf, insn=at
+        )
+    return Refused("EINVAL", f"kernel btf_id {imm & isa.U32} is not a function", insn=at)
+
+
+def _check_prototype(proto: FuncProto, at: int) -> None:
+    count = len(proto.params)
+    if count > isa.MAX_FUNC_ARGS:
+        message = f"The function {proto.name} has {count} arguments. Too many."
+        raise Refused("EINVAL", message, insn=at)
+    for index, param in enumerate(proto.params):
+        if param.type.kind in ("struct", "union", "float", "void"):
+            message = f"Unrecognized {arg_name(index)} type {param.type.kind.upper()}"
+            raise Refused("EINVAL", message, insn=at)
+
+
+def arg_name(index: int) -> str:
+    """How messages call argument `index`, counted from 0: R1..R5, then *(R11-8), *(R11-16), ..."""
+    if index < isa.MAX_REG_ARGS:
+        return f"R{index + 1}"
+    return f"*(R11-{8 * (index - isa.MAX_REG_ARGS + 1)})"
