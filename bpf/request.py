@@ -137,7 +137,7 @@ def _prog_type(fields: _Fields) -> str:
     if value is None:
         return "sched_cls"
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= U32_MAX:
-        return progtypes.NAMES.get(value, str(value))
+        return progtypes.NAMES[value] if value < len(progtypes.NAMES) else str(value)
     if isinstance(value, str) and value in progtypes.NUMBERS:
         return value
     raise fields.bad("prog_type", f"{value!r} is no program type"[:100])

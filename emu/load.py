@@ -72,12 +72,9 @@ def _elf(data: bytes, file: str) -> list[Loaded]:
 
 
 def _text(text: str, file: str) -> list[Loaded]:
-    assembly = asm.parse(text, file)
-    others = {request.program.name: request.program for request in assembly.requests}
-    return [
-        Loaded(request, file, expect, others)
-        for request, expect in zip(assembly.requests, assembly.expectations, strict=True)
-    ]
+    assembly = asm.parse(text, Path(file).stem)
+    others = {program.name: program for program in assembly.programs}
+    return [Loaded(Request(assembly.program, assembly.runs), file, assembly.expect, others)]
 
 
 def _json(text: str, file: str) -> list[Loaded]:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bpf.errors import InputError
 from bpf.program import Request, RunInput
+from bpf.verified import Rejected
 from emu.answer import case_json
 from emu.commands.common import (
     AGREES,
@@ -96,17 +97,31 @@ def _with_input(request: Request, given: dict[str, bytes | None]) -> Request:
 
 
 def unexpected(item: Loaded, case: Case) -> list[str]:
-    """Where a case is not what the text file's own `expect` says."""
-    expect, name = item.expect, case.request.program.name
-    if expect is None or case.verdict is None:
+    """Where a case is not what the text file's own `expect` line says, one line each."""
+    expect, verdict = item.expect, case.verdict
+    if expect is None or verdict is None:
         return []
-    if expect.accepted is not None and expect.accepted == case.rejected:
-        return [f"{name}: expected {'accepted' if expect.accepted else 'rejected'}"]
-    return [
-        f"{name}: expected retval {expect.retval}, {outcome.engine} has {outcome.runs[-1].retval}"
-        for outcome in (case.interp, case.sandbox)
-        if outcome is not None and expect.retval is not None and outcome.runs[-1].retval != expect.retval
-    ]
+    where = f"{item.source}: line {expect.line}: expected"
+    if expect.accepted == case.rejected:
+        return [f"{where} {'accepted' if expect.accepted else 'rejected'}"]
+    if isinstance(verdict, Rejected):
+        wanted = (("errno", expect.errno, verdict.errno), ("message", expect.message, verdict.message))
+        return [
+            f"{where} {name} {want!r}, not {have!r}" for name, want, have in wanted if want and want != have
+        ]
+    out = []
+    for outcome in (case.interp, case.sandbox):
+        for number, run in enumerate(outcome.runs if outcome is not None else ()):
+            assert outcome is not None
+            name = f"{outcome.engine} run {number + 1}"
+            if expect.run_errno and run.errno != expect.run_errno:
+                out.append(f"{where} run {expect.run_errno}, {name} has {run.errno}")
+            if expect.retvals:
+                retval = expect.retvals[min(number, len(expect.retvals) - 1)]
+                if run.trap is not None or run.retval != retval:
+                    found = f"trap {run.trap.kind}" if run.trap is not None else str(run.retval)
+                    out.append(f"{where} retval {retval}, {name} has {found}")
+    return out
 
 
 def _print(out: Console, table: object, cases: list[Case], missed: list[str], verbose: bool) -> None:
