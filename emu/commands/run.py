@@ -24,7 +24,7 @@ from emu.explain import explain
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
 from emu.report import add_row, call_tables, result_table
-from verifier import FIRST_LAYER
+from verifier import FIRST_LAYER_NOTE
 
 
 @click.command()
@@ -138,7 +138,7 @@ def _print(out: Console, table: object, cases: list[Case], missed: list[str], ve
     for miss in missed:
         out.print(miss, style="bold red", markup=False)
     if any(case.verdict is not None and not case.rejected for case in cases):
-        out.print(f"\nnote: {FIRST_LAYER}", style="dim")
+        out.print(f"\nnote: {FIRST_LAYER_NOTE}", style="dim")
 
 
 def _status(cases: list[Case], missed: list[str]) -> int:

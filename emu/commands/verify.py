@@ -7,7 +7,7 @@ import click
 from bpf.verified import Rejected, Verified
 from emu.answer import verify_json
 from emu.commands.common import AGREES, REJECTED, emit_json, load_all
-from verifier import FIRST_LAYER
+from verifier import FIRST_LAYER_NOTE
 from verifier import verify as judge
 
 
@@ -51,4 +51,4 @@ def _print(name: str, verdict: Verified | Rejected) -> None:
             f" stack arguments in {sub.in_stack_args}, out {sub.out_stack_args}"
         )
     if not verdict.pruned:
-        click.echo(f"  note: {FIRST_LAYER}")
+        click.echo(f"  note: {FIRST_LAYER_NOTE}")
