@@ -112,6 +112,9 @@ class Frame:
     stack_args: bool
 
 
+UNUSED = Frame(0, False)
+
+
 def check_depth(
     layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
 ) -> None:

@@ -56,10 +56,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Certain:
-    """For each function the outgoing slots that are written, and required by calls, on every path of the program."""
+    """What every path of the program does. For each function the outgoing slots written, and those its calls need.
+
+    entered: the functions that are verified at all.
+    """
 
     writes: tuple[int, ...]
     calls: tuple[int, ...]
+    entered: frozenset[int]
 
 
 def check_certain(context: Context) -> Certain:
@@ -93,7 +97,8 @@ class _Walk:
             function = self.globals[done]
             self._function(function.index, (1 << (min(function.nargs, 5) + 1)) - 2, 0)
             done += 1
-        return Certain(tuple(self.writes), tuple(self.calls))
+        entered = frozenset(index for index, _, _ in self.visited)
+        return Certain(tuple(self.writes), tuple(self.calls), entered)
 
     def _reachable(self, roots: set[int]) -> set[int]:
         seen = set(roots)

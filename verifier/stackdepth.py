@@ -11,8 +11,8 @@ the function counts as using all 512 bytes. Too large in two cases: the access l
 or it needs such a constant that only the abstract interpretation finds.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.insn import Insn
@@ -40,12 +40,14 @@ class StackUse:
 
     depth: bytes of its own frame in use, a multiple of 8, 0..512 and more when accesses go further.
     certain: the same for accesses on every path only. low: for arguments 1..12 (index k-1) and memory (index 12) the
-    lowest offset accessed; below -512 where that is no constant, far above 512 where there is no access.
+    lowest offset accessed; below -512 where that is no constant, far above 512 where there is no access. stored:
+    bases of the pointers that are stored to memory: 0 the own frame, k argument k.
     """
 
     depth: int
     certain: int
     low: tuple[int, ...]
+    stored: frozenset[int]
 
 
 def stack_use(
@@ -53,22 +55,23 @@ def stack_use(
     layout: Layout,
     graphs: Sequence[FunctionGraph],
     edges: Sequence[Sequence[Edge]],
-    nargs: Mapping[int, int],
+    pointers: Mapping[int, Collection[int]],
 ) -> list[StackUse]:
     """For each function its own accesses and those of its callees through what they are given.
 
-    nargs: number of arguments at each call instruction. The call graph must have no cycle.
+    pointers: numbers of the arguments through which a helper or kfunc accesses memory, by call instruction. The call
+    graph must have no cycle.
     """
     uses: dict[int, StackUse] = {}
     for index in callees_first(edges):
-        uses[index] = _Flow(insns, layout, graphs[index], uses, nargs).run()
+        uses[index] = _Flow(insns, layout, graphs[index], uses, pointers).run()
     # A callback gets a pointer by way of a helper that nobody here looks into.
     called_back = {edge.target for some in edges for edge in some if edge.ref}
     wild = any(min(uses[index].low) < 0 for index in called_back) or any(
         u.low[MEMORY - 1] < 0 for u in uses.values()
     )
     return [
-        StackUse(isa.MAX_STACK, use.certain, use.low) if wild and use.depth else use
+        replace(use, depth=isa.MAX_STACK) if wild and use.depth else use
         for use in (uses[f.index] for f in layout.functions)
     ]
 
@@ -82,13 +85,14 @@ class _Flow:
         layout: Layout,
         graph: FunctionGraph,
         uses: Mapping[int, StackUse],
-        nargs: Mapping[int, int],
+        pointers: Mapping[int, Collection[int]],
     ) -> None:
         self.insns = insns
         self.layout = layout
         self.graph = graph
         self.uses = uses
-        self.nargs = nargs
+        self.pointers = pointers
+        self.stored: set[int] = set()
         self.low = [0] + [_NEVER] * MEMORY
         self.certain = 0
 
@@ -102,7 +106,9 @@ class _Flow:
         for at, state in states.items():
             self._account(at, state, certain=at in certain)
         depth = _round8(-self.low[FRAME])
-        return StackUse(min(depth, isa.MAX_STACK), _round8(self.certain), tuple(self.low[1:]))
+        return StackUse(
+            min(depth, isa.MAX_STACK), _round8(self.certain), tuple(self.low[1:]), frozenset(self.stored)
+        )
 
     def _step(self, at: int, state: State) -> State:
         insn = self.insns[at]
@@ -157,6 +163,7 @@ class _Flow:
                 self._touch(state[base], insn.off, certain=certain)
             if insn.cls == isa.STX and insn.mode == isa.MEM and insn.dst != isa.REG_PARAMS:
                 self._touch(state[insn.src], 0)
+                self.stored |= {base for base, _ in state[insn.src]}
 
     def _account_call(self, at: int, insn: Insn, state: State) -> None:
         callee = self.uses[self.layout.starting_at(at + insn.imm + 1).index] if is_bpf_call(insn) else None
@@ -166,7 +173,9 @@ class _Flow:
             if callee is not None:
                 if callee.low[number - 1] != _NEVER:
                     self._touch(held, callee.low[number - 1])
-            elif number <= self.nargs.get(at, isa.MAX_REG_ARGS):
+                if number in callee.stored:
+                    self.stored |= {base for base, _ in held}
+            elif number in self.pointers.get(at, ()):
                 self._touch(held, 0)
 
     def _touch(self, held: Addresses, off: int, *, certain: bool = False) -> None:

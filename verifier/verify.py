@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf import isa
+from bpf.helpers import HELPERS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
@@ -137,12 +138,14 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
         _check_callbacks(structure)
     found = certain.check_certain(context)
     required = [max((certain.out_slots(context, at) for at in g.succ), default=0) for g in structure.graphs]
-    nargs = _call_args(context)
-    uses = stack_use(program.insns, layout, structure.graphs, structure.edges, nargs)
+    pointers = _pointer_args(context)
+    uses = stack_use(program.insns, layout, structure.graphs, structure.edges, pointers)
     if program.prog_type not in _PRIVATE_STACK:
         with_refs = not calls.has_async_callbacks(program)
         frames = [
-            calls.Frame(use.certain, bool(slots or (f.in_stack_args and f.index)))
+            calls.Frame(use.certain, bool(slots or f.in_stack_args))
+            if f.index in found.entered
+            else calls.UNUSED
             for use, slots, f in zip(uses, found.calls, layout.functions, strict=True)
         ]
         calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
@@ -166,13 +169,17 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
     )
 
 
-def _call_args(context: certain.Context) -> dict[int, int]:
-    """Number of arguments of every helper and kfunc call."""
-    counts = {at: len(proto.params) for at, proto in context.kfuncs.items()}
+def _pointer_args(context: certain.Context) -> dict[int, frozenset[int]]:
+    """Numbers of the arguments that helpers and kfuncs take as pointers, by call instruction."""
+    found = {
+        at: frozenset(k for k, param in enumerate(proto.params, 1) if param.type.kind == "ptr")
+        for at, proto in context.kfuncs.items()
+    }
     for at, insn in enumerate(context.insns):
-        if insn.is_call and insn.src == isa.HELPER_CALL and insn.imm in certain.HELPERS:
-            counts[at] = certain.HELPERS[insn.imm].nargs
-    return counts
+        if insn.is_call and insn.src == isa.HELPER_CALL and insn.imm in HELPERS:
+            args = HELPERS[insn.imm].args
+            found[at] = frozenset(k for k, arg in enumerate(args, 1) if "PTR" in arg.kind)
+    return found
 
 
 def _check_unresolved_kfuncs(program: Program, structure: _Structure) -> None:
@@ -225,7 +232,7 @@ def _subprogs(
             f.kind,
             arg_cnt=f.arg_cnt if f.index else 1,
             stack_depth=use.depth + more,
-            in_stack_args=f.in_stack_args if f.index else 0,
+            in_stack_args=f.in_stack_args,
             out_stack_args=slots,
             has_tail_call=f.has_tail_call,
             tail_call_reachable=reachable[f.index],
