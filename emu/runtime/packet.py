@@ -18,7 +18,7 @@ class Packet:
     are the offsets of the headers (skb types). `moved` is called after each change of the window.
     """
 
-    def __init__(self, memory: Memory, data: bytes, headroom: int, tailroom: int) -> None:
+    def __init__(self, memory: Memory, data: bytes, headroom: int, tailroom: int, linear: int) -> None:
         self.memory = memory
         self.size = headroom + len(data) + tailroom
         self.arena = memory.arenas["packet"]
@@ -26,7 +26,8 @@ class Packet:
         self.room[headroom : headroom + len(data)] = data
         self.use(headroom + len(data))
         self.meta = self.data = headroom
-        self.linear = self.length = len(data)
+        self.length = len(data)
+        self.linear = linear
         self.mac = self.network = headroom
         self.moved: Callable[[], None] = lambda: None
         self.region: Region | None = None
