@@ -3,9 +3,10 @@
 The one folder that knows Unicorn. One line a file: addresses (where everything lies), native (Unicorn's C
 interface), entry and stubs (the little native code of ours), machine (one reusable processor with its memory),
 watchdog (ends endless code), forbidden (instructions that succeed silently), images (compiled programs at
-addresses), calls (what stubs ask), checks (broken conventions), traps (why a run ended), sandbox (the engine).
+addresses), callees (what is behind a symbol), calls (what stubs ask), checks (broken conventions), traps (why a run ended), sandbox (the engine).
 """
 
 from emu.sandbox.machine import Machine
+from emu.sandbox.sandbox import Sandbox
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "Sandbox"]

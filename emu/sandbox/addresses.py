@@ -3,6 +3,7 @@
       0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
       0xffffc90000200000  native stack     16 KiB  RW   unmapped guard pages on both sides (vmalloc area)
       0xffffffff81000000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
+      0xffffffff82000000  variables        64 KiB  RW   kernel data that code names (this_cpu_off, private stacks)
       0xffffffffc0000000  image            16 MiB  RX   where a kernel puts modules and BPF programs
       emu.runtime.memory.ARENAS: packet, ctx, maps, heap  RW, the same host bytes that the runtime uses
 
@@ -28,6 +29,10 @@ END: Final = TEXT + 0xF80  # where a run ends
 STUBS: Final = TEXT + PAGE  # first of the per-symbol stubs
 STUB_SIZE: Final = 16
 STUB_COUNT: Final = (TEXT + TEXT_SIZE - STUBS) // STUB_SIZE
+
+DATA: Final = 0xFFFF_FFFF_8200_0000
+DATA_SIZE: Final = 64 << 10
+DATA_STEP: Final = 1024
 
 IMAGE: Final = 0xFFFF_FFFF_C000_0000
 IMAGE_SIZE: Final = 16 << 20

@@ -7,13 +7,13 @@ wherever a program jumps to: no scan of the code could promise that.
 """
 
 import struct
-from typing import Final
+from typing import Any, Final
 
-from keystone import KS_ARCH_X86, KS_MODE_64, Ks
+import keystone
 
 from bpf.errors import InternalError
 from emu.sandbox import addresses, control
-from emu.sandbox.native import GDTR, Processor
+from emu.sandbox.native import Processor
 
 _CODE_SELECTOR: Final = 0x23
 DATA_SELECTOR: Final = 0x1B
@@ -31,7 +31,8 @@ _CR4_OSXSAVE: Final = 1 << 18  # xgetbv and xsave are #UD unless set
 
 def assemble(text: str, addr: int) -> bytes:
     """Native code of ours; keystone is right for it, and too slow and too often wrong for anything else."""
-    code, _count = Ks(KS_ARCH_X86, KS_MODE_64).asm(text, addr)
+    module: Any = keystone  # it has no types
+    code, _count = module.Ks(module.KS_ARCH_X86, module.KS_MODE_64).asm(text, addr)
     if code is None:
         raise InternalError("keystone: nothing assembled")
     return bytes(code)
@@ -86,7 +87,7 @@ def entry_rsp() -> int:
 def drop_privileges(cpu: Processor, text: memoryview, scratch: memoryview) -> None:
     """Bring `cpu` to level 3 for good. text: host bytes at TEXT, scratch: at CONTROL; both are left dirty."""
     scratch[: len(_GDT)] = _GDT
-    cpu.uc.reg_write(GDTR, (0, addresses.CONTROL, len(_GDT) - 1, 0))
+    cpu.set_descriptors(addresses.CONTROL, len(_GDT) - 1)
     loads = "; ".join(f"mov {reg}, eax" for reg in ("ds", "es", "fs", "gs"))
     target = addresses.TEXT + 0x800
     code = assemble(
@@ -100,7 +101,7 @@ def drop_privileges(cpu: Processor, text: memoryview, scratch: memoryview) -> No
     cpu.start(addresses.TEXT, target)
     if cpu.read("cs") != _CODE_SELECTOR:
         raise InternalError("the processor did not come to user privilege")
-    cpu.uc.reg_write(GDTR, (0, 0, 0, 0))
+    cpu.set_descriptors(0, 0)
     cpu.write("cr4", (cpu.read("cr4") | _CR4_TSD) & ~(_CR4_FSGSBASE | _CR4_OSXSAVE))
     cpu.flush()
     text[:] = b"\xcc" * len(text)

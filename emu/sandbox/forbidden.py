@@ -9,13 +9,15 @@ processor itself: see entry.py.
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
-from capstone import CS_ARCH_X86, CS_MODE_64, Cs
+import capstone
 
 # Random and machine-dependent values, transactions, and descriptor table reads that no mode of Unicorn refuses.
-_NAMES = frozenset(
-    "rdrand rdseed rdpid xbegin xabort xend xtest sgdt sidt sldt str smsw verr verw lar lsl fxsave fxrstor".split()
-)
+_NAMES = frozenset((
+    "rdrand", "rdseed", "rdpid", "xbegin", "xabort", "xend", "xtest", "sgdt", "sidt", "sldt", "str", "smsw",
+    "verr", "verw", "lar", "lsl", "fxsave", "fxrstor", "fxsave64", "fxrstor64",
+))  # fmt: skip
 _BYTES = re.compile(
     rb"\x0f\x00[\xc0-\xff\x00-\x2f\x40-\x6f\x80-\xaf]"  # sldt, str, verr, verw and neighbours
     rb"|\x0f\x01"  # sgdt, sidt, smsw, xend, xtest
@@ -32,8 +34,9 @@ _VEX = re.compile(rb"\xc4[\x42\x62\x82\xa2\xc2\xe2].\xf7", re.DOTALL)
 
 
 @cache
-def _disassembler() -> Cs:
-    return Cs(CS_ARCH_X86, CS_MODE_64)
+def _disassembler() -> Any:  # capstone has no types
+    module: Any = capstone
+    return module.Cs(module.CS_ARCH_X86, module.CS_MODE_64)
 
 
 def scan(chunks: Sequence[tuple[int, bytes]]) -> tuple[list[tuple[int, int]], bool]:

@@ -4,7 +4,7 @@ Knows addresses and bytes. What the bytes mean, and what a stub's question is ab
 """
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
@@ -14,6 +14,7 @@ from emu.sandbox.control import Control
 from emu.sandbox.native import Processor
 from emu.sandbox.watchdog import Watchdog
 
+_NO_FIXUPS: Mapping[int, tuple[int, str]] = {}
 _FLUSH_EVERY = 1000  # loads; forgetting single blocks leaks some 0.7 KB each time
 
 
@@ -72,6 +73,7 @@ class Machine:
         self._stack_host = mmap.mmap(-1, addresses.STACK_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._text_host = mmap.mmap(-1, addresses.TEXT_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._image_host = mmap.mmap(-1, addresses.IMAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._data_host = mmap.mmap(-1, addresses.DATA_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._control_host = mmap.mmap(
             -1, addresses.CONTROL_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
@@ -85,7 +87,9 @@ class Machine:
         self._extent = 0
         self._vectors: bool | None = None
         self._traps: list[int] = []
+        self._fixups: Mapping[int, tuple[int, str]] = {}
         self._slots: dict[str, int] = {}
+        self._data: dict[str, int] = {}
         self._names: list[str] = []
         self._fill = addresses.STACK_FILL * (addresses.STACK_SIZE // 8)
         self._map()
@@ -101,6 +105,7 @@ class Machine:
         maps += [
             (addresses.IMAGE, self._image_host, addresses.IMAGE_SIZE, rx),
             (addresses.TEXT, self._text_host, addresses.TEXT_SIZE, rx),
+            (addresses.DATA, self._data_host, addresses.DATA_SIZE, rw),
             (addresses.STACK, self._stack_host, addresses.STACK_SIZE, rw),
             (addresses.CONTROL, self._control_host, addresses.CONTROL_SIZE, rw),
         ]
@@ -114,7 +119,7 @@ class Machine:
         code = entry.trampoline()
         text[: len(code)] = code
         text[addresses.END - addresses.TEXT] = 0x90
-        shared, common, self.ask, self._quiet = stubs.common(addresses.TEXT + -(-len(code) // 64) * 64)
+        shared, common, self.ask, self.quiet = stubs.common(addresses.TEXT + -(-len(code) // 64) * 64)
         at = common - addresses.TEXT
         if common + len(shared) > addresses.NATIVES:
             raise InternalError("the shared stub code is too long")
@@ -136,7 +141,7 @@ class Machine:
             cpu.on_instruction(name, lambda name=name: self._on_forbidden(name))  # type: ignore[misc]
         entry.allow_vectors(cpu, False)
         self._vectors = False
-        self._clean = cpu.uc.context_save()
+        self._clean = cpu.save()
 
     # ---- symbols
 
@@ -145,7 +150,7 @@ class Machine:
         if name in self._natives:
             return self._natives[name]
         if name == stubs.QUIET_SYMBOL:
-            return self._quiet
+            return self.quiet
         slot = self._slots.get(name)
         if slot is None:
             slot = len(self._names)
@@ -155,16 +160,38 @@ class Machine:
             self._names.append(name)
         return addresses.STUBS + slot * addresses.STUB_SIZE
 
-    def symbol_name(self, number: int) -> str | None:
-        """The name behind a stub's id, None when there is none."""
-        return self._names[number] if number < len(self._names) else None
+    def symbol_at(self, addr: int) -> str | None:
+        """The name of the function whose stub is at `addr`, None when there is none."""
+        if addr == self.quiet:
+            return stubs.QUIET_SYMBOL
+        number, rest = divmod(addr - addresses.STUBS, addresses.STUB_SIZE)
+        return self._names[number] if rest == 0 and 0 <= number < len(self._names) else None
+
+    def data_symbol(self, name: str) -> int:
+        """The address of a variable of the kernel: DATA_STEP zeroed bytes, the same for all programs."""
+        addr = self._data.get(name)
+        if addr is None:
+            if len(self._data) >= addresses.DATA_SIZE // addresses.DATA_STEP:
+                raise InternalError("more variables than room for them")
+            addr = self._data[name] = addresses.DATA + len(self._data) * addresses.DATA_STEP
+        return addr
+
+    def stack_word(self, at: int) -> bytes:
+        """The eight bytes at offset `at` of the native stack."""
+        return bytes(self.stack[at : at + 8])
 
     # ---- code
 
-    def load(self, owner: object, chunks: Sequence[tuple[int, bytes]]) -> None:
+    def load(
+        self,
+        owner: object,
+        chunks: Sequence[tuple[int, bytes]],
+        fixups: Mapping[int, tuple[int, str]] = _NO_FIXUPS,
+    ) -> None:
         """Replace the image by `chunks` of (address, bytes); the main function lies at IMAGE.
 
-        owner: whoever loads; nothing is done when it was the last one to. Raises InternalError when a chunk lies outside.
+        owner: whoever loads; nothing is done when it was the last one to. fixups: address of a fault-tolerant load ->
+        its length and the register that becomes 0. Raises InternalError when a chunk lies outside.
         """
         if self.loaded is owner:
             return
@@ -185,7 +212,7 @@ class Machine:
         if vectors != self._vectors:
             entry.allow_vectors(self.cpu, vectors)
             self._vectors = vectors
-            self._clean = self.cpu.uc.context_save()
+            self._clean = self.cpu.save()
         self._traps = [self.cpu.on_code(first, last, self._on_suspect) for first, last in spans]
         self._loads += 1
         if spans or hooked or self._loads % _FLUSH_EVERY == 0:
@@ -193,6 +220,7 @@ class Machine:
         else:
             self.cpu.forget(base, base + max(extent, self._extent, 1))
         self._extent = extent
+        self._fixups = fixups
         self.loaded = owner
 
     def execute(self, ctx: int) -> Stop:
@@ -209,7 +237,7 @@ class Machine:
             timeout = self.watchdog.end()
         failure, self.cpu.failure = self.cpu.failure, None
         if failure is not None:
-            self._restore()
+            self.restore()
             raise failure
         if self._is_clean(error, timeout):
             return _DONE
@@ -244,12 +272,12 @@ class Machine:
             timeout=timeout,
             asked=self._asked,
         )
-        self._restore()
+        self.restore()
         return stop
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
         """After anything but a clean end: registers as they were, hostile bytes gone from the control page."""
-        self.cpu.uc.context_restore(self._clean)
+        self.cpu.restore(self._clean)
         self.control.view[:] = bytes(len(self.control.view))
 
     # ---- hooks
@@ -282,11 +310,9 @@ class Machine:
 
     # ---- fault-tolerant loads
 
-    fixups: dict[int, tuple[int, str]] = {}
-
     def _fixup(self) -> bool:
         """A load that may fault (PROBE_MEM): its register becomes 0 and the next instruction follows."""
-        found = self.fixups.get(self.cpu.read("rip"))
+        found = self._fixups.get(self.cpu.read("rip"))
         if found is None:
             return False
         length, register = found

@@ -5,15 +5,17 @@ Nothing here knows of programs, stacks or addresses of ours.
 """
 
 import ctypes
+import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from unicorn import UC_ARCH_X86, UC_MODE_64, UC_TLB_VIRTUAL, Uc
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uclib
 
 from bpf.errors import InternalError
+
+_binding: Any = importlib.import_module("unicorn.unicorn_py3.unicorn")  # Any: it has only half of its types
+_lib: Any = _binding.uclib
 
 OK: Final = uc_const.UC_ERR_OK
 INSN_INVALID: Final = uc_const.UC_ERR_INSN_INVALID
@@ -35,8 +37,6 @@ REGISTERS: Final = {
         *("cs", "ss", "ds", "es", "fs", "gs"),
     )
 }
-GDTR: Final = x86.UC_X86_REG_GDTR
-
 _BUFFER = 8 << 20  # bytes of translated code; the default reserves 1 GiB of address space
 _REMOVE_CACHE = (uc_const.UC_CTL_IO_WRITE << 30) | (2 << 26) | uc_const.UC_CTL_TB_REMOVE_CACHE
 _FLUSH = (uc_const.UC_CTL_IO_WRITE << 30) | uc_const.UC_CTL_TB_FLUSH
@@ -66,11 +66,11 @@ class Processor:
     """
 
     def __init__(self) -> None:
-        self.uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        self._uc: Any = _binding.Uc(uc_const.UC_ARCH_X86, uc_const.UC_MODE_64)
         # High-half addresses fault on fetch and alias modulo 2^52 unless this precedes the first map.
-        self.uc.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
-        self.uc.ctl_set_tcg_buffer_size(_BUFFER)
-        self._handle = self.uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
+        self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
+        self._uc.ctl_set_tcg_buffer_size(_BUFFER)
+        self._handle = self._uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
         self._keep: list[Any] = []
         self._cell = ctypes.c_uint64()
         self._cell_ref = ctypes.byref(self._cell)
@@ -80,7 +80,7 @@ class Processor:
         """Map `size` bytes of a writable buffer at a guest address; the buffer is kept alive."""
         cells = (ctypes.c_char * size).from_buffer(host)
         self._keep.append((host, cells))
-        self._check(uclib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
+        self._check(_lib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
 
     def on_code(self, first: int, last: int, call: Callable[[int], None]) -> int:
         """Call `call(address)` before each instruction that starts in [first, last]. Returns a handle for `unhook`."""
@@ -130,10 +130,10 @@ class Processor:
         self._hook(uc_const.UC_HOOK_INSN, kind(hook), 1, 0, ctypes.c_int(number))
 
     def _hook(self, kind: int, callback: Any, first: int = 1, last: int = 0, *more: Any) -> int:
-        handle = ctypes.c_size_t()
+        handle = ctypes.c_ulong()
         pointer = ctypes.cast(callback, _Ptr)
-        status = uclib.uc_hook_add(
-            self._handle, ctypes.cast(ctypes.byref(handle), ctypes.POINTER(_HOOK_H)), kind, pointer, None,
+        status = _lib.uc_hook_add(
+            self._handle, ctypes.byref(handle), kind, pointer, None,
             ctypes.c_uint64(first), ctypes.c_uint64(last), *more,
         )  # fmt: skip
         self._check(status, "hook")
@@ -142,7 +142,7 @@ class Processor:
 
     def unhook(self, handle: int) -> None:
         """Remove a hook. Not from inside a hook."""
-        self._check(uclib.uc_hook_del(self._handle, handle), "unhook")
+        self._check(_lib.uc_hook_del(self._handle, handle), "unhook")
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error
@@ -153,38 +153,45 @@ class Processor:
 
         `until` is baked into translated code: always give the same.
         """
-        return int(uclib.uc_emu_start(self._handle, begin, until, 0, 0))
+        return int(_lib.uc_emu_start(self._handle, begin, until, 0, 0))
 
     def stop(self) -> None:
         """End the run that is under way; from a hook or from another thread."""
-        uclib.uc_emu_stop(self._handle)
+        _lib.uc_emu_stop(self._handle)
 
     def read(self, register: str) -> int:
         """The value of a register."""
         self._cell.value = 0
-        uclib.uc_reg_read(self._handle, REGISTERS[register], self._cell_ref)
+        _lib.uc_reg_read(self._handle, REGISTERS[register], self._cell_ref)
         return self._cell.value
 
     def write(self, register: str, value: int) -> None:
         """Set a register."""
         self._cell.value = value
-        self._check(
-            uclib.uc_reg_write(self._handle, REGISTERS[register], self._cell_ref), f"write {register}"
-        )
+        self._check(_lib.uc_reg_write(self._handle, REGISTERS[register], self._cell_ref), f"write {register}")
+
+    def set_descriptors(self, addr: int, limit: int) -> None:
+        """Where the global descriptor table lies, and its last byte."""
+        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, addr, limit, 0))
+
+    def save(self) -> Any:
+        """All registers, for `restore`."""
+        return self._uc.context_save()
+
+    def restore(self, saved: Any) -> None:
+        """All registers as they were."""
+        self._uc.context_restore(saved)
 
     def forget(self, first: int, end: int) -> None:
         """Drop all translations of code in [first, end): needed before other bytes at these addresses may run."""
         self._check(
-            uclib.uc_ctl(self._handle, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(end)), "forget"
+            _lib.uc_ctl(self._handle, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(end)), "forget"
         )
 
     def flush(self) -> None:
         """Drop all translations."""
-        self._check(uclib.uc_ctl(self._handle, _FLUSH), "flush")
+        self._check(_lib.uc_ctl(self._handle, _FLUSH), "flush")
 
     def _check(self, status: int, what: str) -> None:
         if status != OK:
             raise InternalError(f"Unicorn: {what} failed with error {status}")
-
-
-_HOOK_H = ctypes.c_size_t

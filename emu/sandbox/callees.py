@@ -1,0 +1,57 @@
+"""What lies behind a symbol that native code calls: its kind, its number of arguments, and how to ask the world."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bpf.helpers import BY_NAME
+from bpf.kfuncs import KFUNCS
+from emu.runtime.callback import HelperResult
+from emu.runtime.internals import INTERNALS
+from emu.runtime.traps import HelperTrap
+from emu.runtime.world import World
+
+MAX_ARGS = 12
+_REGISTER_ARGS = 6  # of a native call: rdi rsi rdx rcx r8 r9
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """name: as it is recorded. nargs: parameters. void: returns nothing, so that rax is rubbish afterwards."""
+
+    name: str
+    kind: Literal["helper", "kfunc", "internal", "unknown"]
+    nargs: int
+    void: bool = False
+    number: int = 0
+
+    @property
+    def stack_words(self) -> int:
+        """How many arguments a native callee finds on the stack."""
+        return max(self.nargs - _REGISTER_ARGS, 0)
+
+    def ask(self, world: World, args: Sequence[int]) -> HelperResult:
+        """The world's answer. args: 12 words. Raises HelperTrap and GuestFault."""
+        match self.kind:
+            case "helper":
+                return world.helper(self.number, args[: self.nargs])
+            case "kfunc":
+                return world.kfunc(self.name, args)
+            case "internal":
+                return world.internal(self.name, args)
+            case "unknown":
+                raise HelperTrap("call", f"{self.name} is no function that exists here")
+
+
+def callee_of(symbol: str) -> Callee:
+    """The function behind a symbol; symbols are the kernel's names."""
+    helper = BY_NAME.get(symbol)
+    if helper is not None:
+        return Callee(symbol, "helper", helper.nargs, helper.ret.kind == "RET_VOID", helper.id)
+    if symbol in INTERNALS:
+        return Callee(symbol, "internal", INTERNALS[symbol][0])
+    kfunc = KFUNCS.get(symbol)
+    if kfunc is not None:
+        proto = kfunc.proto
+        return Callee(symbol, "kfunc", min(len(proto.params), MAX_ARGS), proto.ret.kind == "void")
+    return Callee(symbol, "unknown", 0)

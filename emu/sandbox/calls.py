@@ -1,0 +1,250 @@
+"""The conversation with stubs: records of calls, answers of the world, callbacks on the way.
+
+A helper that calls back is a generator; it waits here, on a list, while native code runs its callback, which may call
+helpers itself. What stubs recorded is the program's to forge: everything is looked up or bounds-checked.
+"""
+
+import struct
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from bpf import isa
+from emu.outcome import CallRecord, Pointer, Violation
+from emu.runtime.callback import Callback
+from emu.runtime.memory import GuestFault
+from emu.runtime.traps import HelperTrap
+from emu.runtime.world import World
+from emu.sandbox import addresses, checks, control
+from emu.sandbox.callees import MAX_ARGS, Callee
+from emu.sandbox.checks import Checks
+from emu.sandbox.control import Record
+from emu.sandbox.images import CodeMap, Site
+from emu.sandbox.machine import Machine
+
+LIMIT = 100_000  # records of one run; later calls are only counted
+_MAX_VIOLATIONS = 64
+_MAX_FRAMES = 64
+_WORD = struct.Struct("<Q")
+_TOP = addresses.STACK + addresses.STACK_SIZE
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A call: frames: frame pointers, innermost first; rsp: at the stub."""
+
+    site: Site | None
+    callee: Callee
+    args: tuple[int, ...]
+    frames: tuple[int, ...]
+    rsp: int
+    ret: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A helper between two callbacks. saved: the caller's callee-saved registers; target: function called back."""
+
+    run: Generator[Callback, int, int]
+    row: Row
+    record: Record
+    target: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a conversation ended the run."""
+
+    kind: str
+    why: str
+    site: Site | None
+
+
+class Conversation:
+    """All calls of one run after the other."""
+
+    def __init__(
+        self, machine: Machine, world: World, code: CodeMap, callees: dict[int, Callee], rules: Checks
+    ) -> None:
+        self.machine = machine
+        self.world = world
+        self.code = code
+        self.callees = callees  # by stub address
+        self.rules = rules
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the run before."""
+        self.rows: list[Row] = []
+        self.dropped = 0
+        self.violations: list[Violation] = []
+        self.ended: Ended | None = None
+        self._waiting: list[Waiting] = []
+
+    def close(self) -> None:
+        """The run is over; helpers that still wait are told so."""
+        while self._waiting:
+            self._waiting.pop().run.close()
+
+    # ---- the stubs' questions
+
+    def ask(self) -> bool:
+        """Answer the stub that asks; False ends the run, `ended` says why."""
+        record = self.machine.control.record()
+        if record.state == control.RETURNED:
+            return self._returned(record)
+        addr = addresses.STUBS + record.id * addresses.STUB_SIZE
+        if record.state == control.QUIET_CALL:
+            addr = self.machine.quiet
+        callee = self.callees.get(addr)
+        if callee is None or not addresses.STACK <= record.rsp <= _TOP - 8 or record.rsp % 8:
+            return self._end("call", "a stub was entered by something that is no call of it", None)
+        return self._called(record, callee, addr)
+
+    def _called(self, record: Record, callee: Callee, addr: int) -> bool:
+        stack = self.machine.stack
+        at = record.rsp - addresses.STACK
+        (ret,) = _WORD.unpack_from(stack, at)
+        site = self.code.site(ret - 1)
+        if not self.code.is_return_address(ret, addr):
+            self._violate([checks.return_address(site, callee.name, ret)])
+        self._violate(checks.at_call(record.rsp, record.flags, self.rules, site, callee.name))
+        words = callee.stack_words
+        if at + 8 + 8 * words > len(stack):
+            return self._end("stack", f"arguments of {callee.name} lie outside of the native stack", site)
+        args = record.args
+        if words:
+            args += struct.unpack_from(f"<{words}Q", stack, at + 8)
+            poison = (addresses.POISON_WORD + 7 + i for i in range(words))
+            asked = args
+            row = self._row(site, callee, record, asked[: callee.nargs])
+            done = self._ask_world(row, callee, record, asked)
+            struct.pack_into(f"<{words}Q", stack, at + 8, *poison)
+            return done
+        if record.state == control.QUIET_CALL:
+            args = ((record.saved[1] + record.r10) & isa.U64,)
+        row = self._row(site, callee, record, args[: callee.nargs])
+        return self._ask_world(row, callee, record, args)
+
+    def _row(self, site: Site | None, callee: Callee, record: Record, args: tuple[int, ...]) -> Row:
+        row = Row(site, callee, args, self._frames(record.saved[1]), record.rsp)
+        if callee.kind != "internal":
+            if len(self.rows) < LIMIT:
+                self.rows.append(row)
+            else:
+                self.dropped += 1
+        return row
+
+    def _ask_world(self, row: Row, callee: Callee, record: Record, args: tuple[int, ...]) -> bool:
+        try:
+            result = callee.ask(self.world, args + (0,) * (MAX_ARGS - len(args)))
+        except GuestFault as fault:
+            return self._end("helper", f"{callee.name}: {fault}", row.site)
+        except HelperTrap as trap:
+            return self._end(trap.kind, trap.why, row.site)
+        if isinstance(result, int):
+            return self._answer(row, record, result)
+        self._waiting.append(Waiting(result, row, record))
+        return self._resume(None)
+
+    def _answer(self, row: Row, record: Record, result: int) -> bool:
+        result &= isa.U64
+        row.ret = 0 if row.callee.void else result
+        quiet = record.state == control.QUIET_CALL
+        value = addresses.POISON["rax"] if row.callee.void else result
+        self.machine.control.answer(control.RETURN_QUIET if quiet else control.RETURN, value)
+        return True
+
+    # ---- callbacks
+
+    def _returned(self, record: Record) -> bool:
+        if not self._waiting:
+            return self._end("call", "a callback returned that nobody called", None)
+        waiting = self._waiting[-1]
+        function = self.code.function_at(waiting.target)
+        name = function.name if function else ""
+        site = self.code.site(waiting.target)
+        rsp = waiting.record.rsp - 8 * len(checks.SAVED_REGISTERS)
+        expected = tuple(
+            waiting.record.saved[1] if reg == "rbp" else addresses.SENTINELS[reg]
+            for reg in checks.SAVED_REGISTERS
+        )
+        broken = checks.saved_registers(record.saved, expected, site, name)
+        broken += checks.flags(record.flags, site, name)
+        misplaced = checks.stack_pointer(record.rsp, rsp, site, name)
+        self._violate(broken + misplaced)
+        if misplaced:
+            return self._end(
+                "stack", "the callback returned with another stack pointer than it was given", site
+            )
+        return self._resume(record.rax)
+
+    def _resume(self, value: int | None) -> bool:
+        waiting = self._waiting[-1]
+        site = waiting.row.site
+        try:
+            request = next(waiting.run) if value is None else waiting.run.send(value)
+        except StopIteration as end:
+            self._waiting.pop()
+            return self._answer(waiting.row, waiting.record, end.value)
+        except GuestFault as fault:
+            return self._end("helper", f"{waiting.row.callee.name}: {fault}", site)
+        except HelperTrap as trap:
+            return self._end(trap.kind, trap.why, site)
+        if request.func not in self.code.numbers:
+            return self._end("call", f"the callback at {request.func:#x} is no function of the program", site)
+        waiting.target = request.func
+        args = tuple(word & isa.U64 for word in request.args[:5])
+        self.machine.control.call(request.func, args + (0,) * (5 - len(args)))
+        return True
+
+    # ---- bookkeeping
+
+    def _end(self, kind: str, why: str, site: Site | None) -> bool:
+        self.ended = Ended(kind, why, site)
+        return False
+
+    def _violate(self, found: list[Violation]) -> None:
+        if found and len(self.violations) < _MAX_VIOLATIONS:
+            self.violations += found
+
+    def _frames(self, rbp: int) -> tuple[int, ...]:
+        """Frame pointers from `rbp` outwards, as far as the chain is one."""
+        frames: list[int] = []
+        stack = self.machine.stack
+        while addresses.STACK <= rbp <= _TOP - 16 and rbp % 8 == 0 and len(frames) < _MAX_FRAMES:
+            frames.append(rbp)
+            (outer,) = _WORD.unpack_from(stack, rbp - addresses.STACK)
+            if outer <= rbp:
+                break
+            rbp = outer
+        return tuple(frames)
+
+    def records(self) -> tuple[CallRecord, ...]:
+        """All calls as they leave the engine."""
+        return tuple(
+            CallRecord(
+                row.site.insn if row.site else None,
+                row.callee.name,
+                "kfunc" if row.callee.kind == "kfunc" else "helper",
+                row.args,
+                tuple(self._pointer(arg, row) for arg in row.args),
+                row.ret,
+                max(len(row.frames) - 1, 0),
+                len(row.args),
+            )
+            for row in self.rows
+        )
+
+    def _pointer(self, value: int, row: Row) -> Pointer | None:
+        """An address in a frame's program stack, or of a function, in terms that no engine owns."""
+        if addresses.STACK <= value < _TOP:
+            low = row.rsp
+            for inner, rbp in enumerate(row.frames):
+                if low < value <= rbp:
+                    off = value - rbp
+                    number = len(row.frames) - 1 - inner
+                    return Pointer("stack", number, off) if off >= -isa.MAX_STACK else None
+                low = rbp + 8
+            return None
+        function = self.code.numbers.get(value)
+        return None if function is None else Pointer("func", function, 0)

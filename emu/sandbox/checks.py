@@ -1,0 +1,110 @@
+"""The rules of the calling convention, each as a comparison. What they compare was recorded by native code."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from emu.outcome import Violation
+from emu.sandbox import addresses
+from emu.sandbox.control import Exit
+from emu.sandbox.entry import DATA_SELECTOR, entry_rsp
+from emu.sandbox.images import Site
+
+SAVED_REGISTERS: Final = (
+    "rbx",
+    "rbp",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+)  # in the order of Exit.saved and Record.saved
+_DF: Final = 1 << 10
+_LASTING: Final = (
+    1 << 8 | 3 << 12 | 1 << 14 | 1 << 18
+)  # TF, IOPL, NT, AC: no function may leave these changed
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Which rules hold. kernel: 8-byte stack alignment, as the kernel is built. sysv: 16 bytes at each call."""
+
+    profile: Literal["kernel", "sysv"] = "kernel"
+
+    @property
+    def align(self) -> int:
+        """Bytes to which rsp is aligned before a call pushes the return address."""
+        return 16 if self.profile == "sysv" else 8
+
+
+def at_exit(found: Exit, function: str) -> list[Violation]:
+    """What the main function, or something it called, left behind that it should not have."""
+    out = saved_registers(found.saved, tuple(addresses.SENTINELS.values()), None, function)
+    if found.rsp != entry_rsp() + 8:
+        out.append(_violation("rsp", None, function, entry_rsp() + 8, found.rsp, "rsp after the return"))
+    out += flags(found.flags, None, function)
+    for name, value in zip(("ds", "es", "fs", "gs"), found.selectors, strict=True):
+        if value != DATA_SELECTOR:
+            out.append(_violation("segment", None, function, DATA_SELECTOR, value, f"selector {name}"))
+    return out
+
+
+def at_call(rsp: int, flag_word: int, checks: Checks, site: Site | None, callee: str) -> list[Violation]:
+    """What is wrong when a stub is entered; rsp points to the return address."""
+    function = site.function.name if site else ""
+    out = flags(flag_word, site, function)
+    if (rsp + 8) % checks.align:
+        want = (rsp + 8) // checks.align * checks.align - 8
+        what = f"rsp at the call of {callee}, for {checks.align}-byte alignment"
+        out.append(_violation("stack-alignment", site, function, want, rsp, what))
+    return out
+
+
+def return_address(site: Site | None, callee: str, found: int) -> Violation:
+    """A stub was entered otherwise than by a call of it."""
+    return _violation(
+        "return-address", site, site.function.name if site else "", 0, found,
+        f"no call of {callee} stands in front of its return address; found",
+    )  # fmt: skip
+
+
+def saved_registers(
+    found: tuple[int, ...], expected: tuple[int, ...], site: Site | None, function: str
+) -> list[Violation]:
+    """Callee-saved registers that do not hold what they held before."""
+    return [
+        _violation("callee-saved", site, function, want, have, f"callee-saved {name}")
+        for name, want, have in zip(SAVED_REGISTERS, expected, found, strict=True)
+        if want != have
+    ]
+
+
+def stack_pointer(found: int, expected: int, site: Site | None, function: str) -> list[Violation]:
+    """rsp after a callback returned."""
+    if found == expected:
+        return []
+    return [_violation("rsp", site, function, expected, found, "rsp after the callback returned")]
+
+
+def flags(word: int, site: Site | None, function: str) -> list[Violation]:
+    """Direction flag set, or flags that outlive the program."""
+    out = []
+    if word & _DF:
+        out.append(_violation("direction-flag", site, function, 0, 1, "direction flag"))
+    if word & _LASTING:
+        out.append(_violation("flags", site, function, 0, word & _LASTING, "TF, IOPL, NT or AC"))
+    return out
+
+
+def _violation(
+    check: str, site: Site | None, function: str, expected: int, found: int, what: str
+) -> Violation:
+    where = site.text() if site else (function or "wild code")
+    wanted = "" if check == "return-address" else f"expected {expected:#x}, found "
+    return Violation(
+        check,
+        site.insn if site else None,
+        function,
+        site.function.addr + site.off if site else None,
+        expected,
+        found,
+        f"{where}: {what} {wanted}{found:#x}" if wanted == "" else f"{where}: {what}: {wanted}{found:#x}",
+    )

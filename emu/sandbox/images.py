@@ -1,0 +1,162 @@
+"""Compiled programs at addresses, and the way back from an address to the BPF instruction.
+
+Knows images and layouts; nothing of processors.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpf.disasm import disasm
+from bpf.errors import InputError
+from bpf.program import Program
+from emu.sandbox import addresses
+from emu.sandbox.machine import Machine
+from jit.image import Image, Layout
+from jit.place import place
+
+_ALIGN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A native function in place. number: in its image, -1 for foreign code; image: None for foreign code."""
+
+    addr: int
+    code: bytes
+    name: str
+    number: int = -1
+    image: Image | None = None
+
+    @property
+    def end(self) -> int:
+        """First address behind it."""
+        return self.addr + len(self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where in the program a native address belongs. insn: index in `Program.insns`, None where that is unknown."""
+
+    function: Function
+    off: int
+    insn: int | None
+
+    @property
+    def program(self) -> Program | None:
+        """The program it is in, None for foreign code."""
+        return self.function.image.verified.program if self.function.image else None
+
+    def text(self) -> str:
+        """`insn 12: r1 = *(u64 *)(r2 +8)`, or `name+0x1f` where no instruction is known."""
+        program = self.program
+        if program is None or self.insn is None or not 0 <= self.insn < len(program.insns):
+            return f"{self.function.name}+{self.off:#x}"
+        name = next((ref.name for ref in program.kfuncs if ref.insn == self.insn), None)
+        if name is not None:
+            return f"insn {self.insn}: call {name}"
+        following = program.insns[self.insn + 1] if self.insn + 1 < len(program.insns) else None
+        return f"insn {self.insn}: {disasm(program.insns[self.insn], following)}"
+
+
+class CodeMap:
+    """All functions in place, by address."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self.functions = sorted(functions, key=lambda one: one.addr)
+        self._starts = [one.addr for one in self.functions]
+        self.numbers = {one.addr: one.number for one in functions if one.number >= 0}
+        self._sites: dict[int, Site | None] = {}
+
+    def function_at(self, addr: int) -> Function | None:
+        """The function that holds the byte at `addr`."""
+        at = bisect_right(self._starts, addr) - 1
+        if at < 0:
+            return None
+        function = self.functions[at]
+        return function if addr < function.end else None
+
+    def site(self, addr: int) -> Site | None:
+        """Where the native instruction that holds the byte at `addr` belongs; None outside of all functions."""
+        if addr not in self._sites:
+            self._sites[addr] = self._find(addr)
+        return self._sites[addr]
+
+    def _find(self, addr: int) -> Site | None:
+        function = self.function_at(addr)
+        if function is None:
+            return None
+        off = addr - function.addr
+        image = function.image
+        if image is None:
+            return Site(function, off, None)
+        native = image.functions[function.number]
+        slot = bisect_right(native.offsets, off) - 1
+        start = image.verified.subprogs[function.number].start
+        if off < native.prologue or not 0 <= slot < len(native.offsets) - 1:
+            return Site(function, off, None)
+        return Site(function, off, image.verified.origin[start + slot])
+
+    def is_return_address(self, addr: int, target: int) -> bool:
+        """Whether a call that returns to `addr` and may go to `target` stands in front of it."""
+        function = self.function_at(addr - 1)
+        if function is None:
+            return False
+        off, code = addr - function.addr, function.code
+        if off >= 5 and code[off - 5] == 0xE8:
+            return (addr + int.from_bytes(code[off - 4 : off], "little", signed=True)) % (1 << 64) == target
+        return function.image is None and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images in place: layout and codes of the main one, and everything to load."""
+
+    layout: Layout
+    codes: tuple[bytes, ...]
+    functions: tuple[Function, ...]
+    entries: dict[str, int]
+
+
+def load(
+    machine: Machine,
+    images: Sequence[tuple[str, Image]],
+    maps: tuple[int, ...],
+    values: tuple[int, ...],
+) -> Loaded:
+    """Give every image its addresses, the first from IMAGE on, and fill them in.
+
+    Raises InputError when the code does not fit the image area, or does not fit together.
+    """
+    at = addresses.IMAGE
+    functions: list[Function] = []
+    entries: dict[str, int] = {}
+    first: tuple[Layout, tuple[bytes, ...]] | None = None
+    for name, image in images:
+        starts = []
+        for native in image.functions:
+            starts.append(at)
+            at += -(-len(native.code) // _ALIGN) * _ALIGN + _ALIGN
+        if at > addresses.IMAGE + addresses.IMAGE_SIZE:
+            raise InputError(image.verified.program.name, "", "native code does not fit into 16 MiB")
+        layout = Layout(tuple(starts), _symbols(machine, image), maps, values)
+        codes = place(image, layout)
+        functions += [
+            Function(start, code, native.name, number, image)
+            for number, (start, code, native) in enumerate(zip(starts, codes, image.functions, strict=True))
+        ]
+        entries.setdefault(name, starts[0])
+        first = first or (layout, codes)
+    if first is None:
+        raise InputError("image", "", "nothing to load")
+    return Loaded(first[0], first[1], tuple(functions), entries)
+
+
+def _symbols(machine: Machine, image: Image) -> dict[str, int]:
+    symbols: dict[str, int] = {}
+    for native in image.functions:
+        for reloc in native.relocs:
+            if reloc.symbol and reloc.symbol not in symbols:
+                find = machine.symbol if reloc.kind in ("call", "jump") else machine.data_symbol
+                symbols[reloc.symbol] = find(reloc.symbol)
+    return symbols

@@ -1,0 +1,223 @@
+"""The native engine: a compiled program, a world and a machine, run after run.
+
+Sets everything up once; a run is then one native call. Knows all of the sandbox's parts and nothing of their insides.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bpf.errors import InputError
+from bpf.maps import MapType
+from bpf.program import RunInput
+from emu.outcome import RunResult, Trap
+from emu.runtime.traps import RunRefused
+from emu.runtime.world import World
+from emu.sandbox import addresses, checks, images, traps
+from emu.sandbox.callees import Callee, callee_of
+from emu.sandbox.calls import Conversation
+from emu.sandbox.checks import Checks
+from emu.sandbox.images import CodeMap, Function
+from emu.sandbox.machine import Machine
+from jit.image import Image, Layout
+from jit.profile import DEFAULT, Profile
+
+_NO_IMAGES: Mapping[str, Image] = {}
+_PROG_STRUCT = 64  # bytes of a struct bpf_prog that native code may look at: only bpf_func is filled in
+
+
+class Sandbox:
+    """Runs one image. The world's memory must be the machine's; several sandboxes may take turns on one machine.
+
+    programs: images of the programs that prog arrays hold, by name. seconds: wall clock of one run. layout, codes: where
+    and what the main image became. Raises InputError when the image cannot be placed.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        world: World,
+        image: Image,
+        *,
+        seconds: float = 2.0,
+        rules: Checks | None = None,
+        programs: Mapping[str, Image] = _NO_IMAGES,
+        profile: Profile = DEFAULT,
+    ) -> None:
+        count = len(image.verified.program.maps)
+        found = images.load(
+            machine,
+            [(world.program.name, image), *programs.items()],
+            tuple(world.map_pointer(i) for i in range(count)),
+            tuple(_values(world, image, i) for i in range(count)),
+        )
+        self.layout: Layout = found.layout
+        self.codes: tuple[bytes, ...] = found.codes
+        chunks = [(one.addr, one.code) for one in found.functions]
+        structs, blob = _prog_structs(found, programs, profile)
+        if blob:
+            chunks.append((min(structs.values()), blob))
+        self._entries = structs
+        self._profile = profile
+        self._setup(machine, world, found.functions, chunks, seconds, rules)
+
+    @classmethod
+    def of_bytes(
+        cls,
+        machine: Machine,
+        world: World,
+        functions: Sequence[tuple[str, int, bytes]],
+        *,
+        seconds: float = 2.0,
+        rules: Checks | None = None,
+    ) -> "Sandbox":
+        """Foreign native code: (name, address, bytes), the main function at IMAGE.
+
+        Calls of helpers and kfuncs in it go to `machine.symbol(name)`. Raises InputError when code lies outside of the image area.
+        """
+        self = cls.__new__(cls)
+        self.layout = Layout(tuple(addr for _, addr, _ in functions), {})
+        self.codes = tuple(code for _, _, code in functions)
+        end = addresses.IMAGE + addresses.IMAGE_SIZE
+        for name, addr, code in functions:
+            if addr < addresses.IMAGE or addr + len(code) > end:
+                raise InputError(name, f"{addr:#x}", "lies outside of the image area")
+        self._entries = {}
+        self._profile = DEFAULT
+        placed = tuple(Function(addr, code, name) for name, addr, code in functions)
+        self._setup(machine, world, placed, [(addr, code) for _, addr, code in functions], seconds, rules)
+        return self
+
+    def _setup(
+        self,
+        machine: Machine,
+        world: World,
+        functions: tuple[Function, ...],
+        chunks: list[tuple[int, bytes]],
+        seconds: float,
+        rules: Checks | None,
+    ) -> None:
+        self.machine = machine
+        self.world = world
+        self.seconds = seconds
+        self.code = CodeMap(functions)
+        self._main = functions[0]
+        self._chunks = chunks
+        self._fixups = {
+            function.addr + off: (length, register)
+            for function in functions
+            if function.image is not None
+            for off, length, register in function.image.functions[function.number].extable
+        }
+        self._calls = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
+
+    def run(self, run: RunInput) -> RunResult:
+        """One BPF_PROG_TEST_RUN. Whatever the program does ends in a result, if need be one with a trap."""
+        try:
+            ctx = self.world.begin(run)
+        except RunRefused as refused:
+            return RunResult(refused.errno, 0, 0)
+        calls = self._calls
+        calls.begin()
+        self._fill_prog_arrays()
+        trap = None
+        r0 = 0
+        for _ in range(max(1, self.world.rounds)):
+            r0, trap = self._once(ctx)
+            if trap is not None:
+                break
+        records, violations = calls.records(), tuple(calls.violations)
+        if trap is not None:
+            return RunResult(
+                "OK", 0, 0, calls=records, trap=trap, violations=violations, calls_dropped=calls.dropped
+            )
+        done = self.world.finish(r0)
+        return RunResult(
+            done.errno,
+            done.retval,
+            r0,
+            done.data_out,
+            done.ctx_out,
+            records,
+            None,
+            violations,
+            calls_dropped=calls.dropped,
+        )
+
+    def _once(self, ctx: int) -> tuple[int, Trap | None]:
+        machine, calls = self.machine, self._calls
+        machine.load(self, self._chunks, self._fixups)
+        machine.on_ask = calls.ask
+        machine.watchdog.seconds = self.seconds
+        try:
+            stop = machine.execute(ctx)
+        finally:
+            machine.on_ask = None
+            calls.close()
+        if stop.done:
+            found = machine.control.exit()
+            broken = checks.at_exit(found, self._main.name)
+            if broken:
+                calls.violations += broken
+                machine.restore()
+            return found.rax, None
+        ended = calls.ended
+        if stop.asked and ended is not None:
+            native = ended.site.function.addr + ended.site.off if ended.site else None
+            return 0, traps.describe(ended.kind, ended.why, native, ended.site, machine)
+        return 0, traps.trap_of(stop, machine, self.code, self.seconds)
+
+    def _fill_prog_arrays(self) -> None:
+        """Pointers to programs, where native tail calls look for them."""
+        if not self._entries:
+            return
+        memory, offset = self.world.memory, self._profile.ptrs_off
+        for index, spec in enumerate(self.world.program.maps):
+            if spec.type != MapType.PROG_ARRAY:
+                continue
+            addr = self.world.map_pointer(index)
+            arena = next(a for a in memory.arenas.values() if a.base <= addr < a.base + a.size)
+            for at in range(spec.max_entries):
+                name = self.world.tail_target(addr, at)
+                pointer = self._entries.get(name, 0) if name else 0
+                low = addr - arena.base + offset + 8 * at
+                arena.view[low : low + 8] = pointer.to_bytes(8, "little")
+
+
+class _Callees(dict[int, Callee]):
+    """Stub address -> callee, found at its first call."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def get(self, addr: int, default: Callee | None = None) -> Callee | None:  # type: ignore[override]
+        found = super().get(addr)
+        if found is None:
+            name = self._machine.symbol_at(addr)
+            if name is None:
+                return default
+            found = self[addr] = callee_of(name)
+        return found
+
+
+def _values(world: World, image: Image, index: int) -> int:
+    """Address of a map's values, 0 where nothing in the image asks for it."""
+    if any(r.kind == "mapval" and r.target == index for f in image.functions for r in f.relocs):
+        return world.map_value(index, 0)
+    return 0
+
+
+def _prog_structs(
+    found: images.Loaded, programs: Mapping[str, Image], profile: Profile
+) -> tuple[dict[str, int], bytes]:
+    """A struct bpf_prog for every image that a prog array may hold: addresses by name, and their bytes."""
+    if not programs:
+        return {}, b""
+    base = -(-max(one.end for one in found.functions) // _PROG_STRUCT) * _PROG_STRUCT + _PROG_STRUCT
+    structs: dict[str, int] = {}
+    blob = bytearray()
+    for name, entry in found.entries.items():
+        structs[name] = base + len(blob)
+        one = bytearray(_PROG_STRUCT)
+        one[profile.bpf_func_off : profile.bpf_func_off + 8] = entry.to_bytes(8, "little")
+        blob += one
+    return structs, bytes(blob)
