@@ -106,13 +106,14 @@ def parse_request(obj: object, what: str = "request") -> Request:
     if code is None:
         raise fields.bad("insns", "is missing")
     insns = list(codec.decode(code, f"{what}: field insns"))
-    btf = fields.blob("btf")
+    blob = fields.blob("btf")
+    btf = Btf.parse(blob, f"{what}: field btf") if blob else None
     name = fields.get("name", str, "") or fields.get("prog_name", str, "") or "program"
     program = Program(
         name=name,
         insns=(),
         prog_type=_prog_type(fields),
-        btf=Btf.parse(btf, f"{what}: field btf") if btf else None,
+        btf=btf,
         func_info=_func_info(fields),
         line_info=_line_info(fields, btf),
         maps=tuple(_map(entry) for entry in fields.objects("maps")),
@@ -158,18 +159,47 @@ def _func_info(fields: _Fields) -> tuple[FuncInfo, ...]:
     return tuple(FuncInfo(*struct.unpack_from("<II", record)) for record in _records(fields, "func_info", 8))
 
 
-def _line_info(fields: _Fields, btf: bytes | None) -> tuple[LineInfo, ...]:
+def _line_info(fields: _Fields, btf: Btf | None) -> tuple[LineInfo, ...]:
     records = tuple(_records(fields, "line_info", 16))
     if not records:
         return ()
-    if not btf:
+    if btf is None:
         raise fields.bad("line_info", "needs btf, which holds its strings")
-    strings = Btf.parse(btf, fields.what)
     out = []
     for record in records:
         insn, file, text, column = struct.unpack_from("<IIII", record)
-        out.append(LineInfo(insn, strings.string(file), strings.string(text), column >> 10, column & 0x3FF))
+        out.append(
+            LineInfo(
+                insn, _string(fields, btf, file), _string(fields, btf, text), column >> 10, column & 0x3FF
+            )
+        )
     return tuple(out)
+
+
+def _string(fields: _Fields, btf: Btf, at: int) -> str:
+    if not 0 <= at < len(btf.strings):
+        raise fields.bad(
+            "line_info", f"string offset {at} is not in the {len(btf.strings)} bytes of btf's strings"
+        )
+    return btf.strings[at : btf.strings.index(b"\0", at)].decode(errors="replace")
+
+
+def _line_info_json(program: Program) -> dict[str, object]:
+    """btf and line_info of a program; texts that btf's strings do not hold are added to them."""
+    assert program.btf is not None
+    strings = program.btf.strings
+    places: dict[str, int] = {}
+    for text in dict.fromkeys(text for line in program.line_info for text in (line.file, line.text)):
+        at = strings.find(b"\0" + text.encode() + b"\0") + 1 if text else 0
+        if text and not at:
+            at = len(strings)
+            strings += text.encode() + b"\0"
+        places[text] = at
+    records = b"".join(
+        struct.pack("<IIII", line.insn, places[line.file], places[line.text], line.line << 10 | line.column)
+        for line in program.line_info
+    )
+    return {"btf": replace(program.btf, strings=strings).raw().hex(), "line_info": records.hex()}
 
 
 def _map(entry: _Fields) -> MapSpec:
@@ -254,6 +284,8 @@ def to_request(request: Request) -> dict[str, object]:
     out["prog_type"] = program.prog_type if program.prog_type in progtypes.NUMBERS else int(program.prog_type)
     if program.btf is not None:
         out["btf"] = program.btf.raw().hex()
+    if program.btf is not None and program.line_info:
+        out |= _line_info_json(program)
     if program.func_info:
         out["func_info"] = b"".join(struct.pack("<II", f.insn, f.type_id) for f in program.func_info).hex()
     if program.maps:

@@ -3,12 +3,15 @@
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bpf import elf
 from bpf.errors import InputError
+from bpf.program import Request
 from bpf.request import parse_request, to_request
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "programs.jsonl.gz"
@@ -28,6 +31,16 @@ def test_every_recording_survives_a_round_trip() -> None:
         assert parse_request(to_request(request), record["name"]) == request, record["name"]
         count += 1
     assert count == 3105
+
+
+@pytest.mark.parametrize("name", ["kfunc_many_args.bpf.o", "globals_maps8.bpf.o", "rej_no_btf.bpf.o"])
+def test_programs_of_objects_survive_a_round_trip(name: str) -> None:
+    for program in elf.load(GOLDEN.parents[1] / "objects" / name).programs:
+        back = parse_request(json.loads(json.dumps(to_request(Request(program))))).program
+        # a kfunc call's own imm is not part of a request, and an ELF section is not either
+        assert replace(back, insns=(), section=program.section) == replace(program, insns=())
+        assert len(back.insns) == len(program.insns)
+        assert bool(program.line_info) == (name != "rej_no_btf.bpf.o")
 
 
 def test_only_insns_is_required() -> None:
