@@ -13,14 +13,15 @@ from bpf.elf_file import FUNC, LOCAL, OBJECT, ElfObject, Section, Symbol
 from bpf.errors import InputError
 
 _KSYMS = ".ksyms"
+_KCONFIG = ".kconfig"
 _DUMMY = "dummy_ksym"
 # their variables have no place in the file
-_EXTERN_SECTIONS = (_KSYMS, ".kconfig")
+_EXTERN_SECTIONS = (_KSYMS, _KCONFIG)
 
 
 def fix(btf: Btf, elf: ElfObject) -> Btf:
     """The BTF that libbpf would load. Raises InputError where it gives up: a DATASEC without a section, a variable without symbol."""
-    btf = _fix_ksyms(btf)
+    btf = _fix_kconfig(_fix_ksyms(btf))
     types = list(btf.types)
     hidden = {
         s.name
@@ -100,3 +101,33 @@ def _fix_ksyms(btf: Btf) -> Btf:
         types.append(BtfType(Kind.VAR, dummy_name, _DUMMY, type=integer, linkage=GLOBAL))
     types[tid] = replace(types[tid], vars=tuple(entries), size=4 * len(entries))
     return replace(btf, types=tuple(types), strings=strings)
+
+
+def _fix_kconfig(btf: Btf) -> Btf:
+    """Gives the externs of .kconfig the places that libbpf gives them: by alignment, then size, then name."""
+    tid = btf.find(_KCONFIG, Kind.DATASEC)
+    if tid is None:
+        return btf
+    types = list(btf.types)
+    known = [v for v in types[tid].vars if types[v.type].kind is Kind.VAR]
+    places = {v.type: (btf.size_of(v.type), _alignment(btf, v.type)) for v in known}
+    at = 0
+    entries = []
+    for v in sorted(known, key=lambda v: (-places[v.type][1], places[v.type][0], types[v.type].name)):
+        size, alignment = places[v.type]
+        at = -(-at // alignment) * alignment
+        types[v.type] = replace(types[v.type], linkage=GLOBAL)
+        entries.append(SecVar(v.type, at, v.size))
+        at += size
+    types[tid] = replace(types[tid], vars=tuple(entries), size=at)
+    return replace(btf, types=tuple(types))
+
+
+def _alignment(btf: Btf, tid: int) -> int:
+    """Of a number, an enum or an array of them: all that .kconfig can hold."""
+    t = btf.types[btf.resolve(btf.types[tid].type)]
+    for _ in range(len(btf.types)):
+        if t.kind is not Kind.ARRAY:
+            break
+        t = btf.types[btf.resolve(t.type)]
+    return t.size if t.size in (1, 2, 4, 8) else 8
