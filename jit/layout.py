@@ -124,7 +124,10 @@ def prologue(plan: Plan) -> Emitted:
     if sub.private_stack:
         addend = PRIVATE_STACK_GUARD + -(-sub.stack_depth // WORD) * WORD
         name = private_stack_symbol(sub.name)
-        out.add_field(alu.movabs(ARG6, 0), 8, Reloc(0, 8, "symbol", symbol=name, addend=addend))
+        if profile.percpu_far:
+            out.add_field(alu.movabs(ARG6, 0), 8, Reloc(0, 8, "symbol", symbol=name, addend=addend))
+        else:
+            out.add_field(alu.mov_signed(ARG6, 0), 4, Reloc(0, 4, "symbol", symbol=name, addend=addend))
         out.add_field(_ADD_GS(ARG6, Mem(None, 0)), 4, Reloc(0, 4, "symbol", symbol=THIS_CPU_OFF))
     return out
 

@@ -14,7 +14,8 @@ class Profile:
     targets of indirect jumps. sls: int3 behind a return and an indirect jump. return_thunk: a return is a jump to
     `__x86_return_thunk`. indirect: how `jmp reg` is written: itself, behind an lfence, through a retpoline, or
     through the thunk of the ITS mitigation. call_depth: each call is preceded by the accounting of call depth.
-    la57: user addresses have 56 bits (only fault-tolerant loads show it). max_entries_off, ptrs_off, bpf_func_off:
+    la57: user addresses have 56 bits (only fault-tolerant loads show it). percpu_far: a private stack lies outside the
+    first chunk of per-CPU memory, so that its address needs 8 bytes. max_entries_off, ptrs_off, bpf_func_off:
     offsets in struct bpf_array and struct bpf_prog that an indirect tail call reads.
     """
 
@@ -26,9 +27,10 @@ class Profile:
     indirect: Literal["plain", "lfence", "retpoline", "its"] = "plain"
     call_depth: bool = False
     la57: bool = False
-    max_entries_off: int = 0x10
-    ptrs_off: int = 0x100
-    bpf_func_off: int = 0x20
+    percpu_far: bool = False
+    max_entries_off: int = 0x44
+    ptrs_off: int = 0x128
+    bpf_func_off: int = 0x48
 
     @property
     def tail_call_offset(self) -> int:
@@ -45,6 +47,7 @@ PRESETS: Final = {
         Profile("7.2"),  # the same bytes as 7.3; its verifier differs, not its emitter
         Profile("7.2-nobmi2", bmi2=False),
         Profile("7.3-mitigated", return_thunk=True, indirect="retpoline"),
+        Profile("7.3-stuffed", return_thunk=True, indirect="retpoline", call_depth=True),  # retbleed=stuff
         Profile("plain", bmi2=False, ibt=False, sls=False),
     )
 }

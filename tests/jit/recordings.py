@@ -60,7 +60,9 @@ class Recording:
     def _take_function(self, number: int, function: dict[str, Any]) -> None:
         start, end = self.bounds[number]
         slots = range(start, end)
-        call_slots = [slot for slot in slots if self.insns[slot].code == isa.OP_CALL and not self._tail_call(slot)]
+        call_slots = [
+            slot for slot in slots if self.insns[slot].code == isa.OP_CALL and not self._tail_call(slot)
+        ]
         calls = [call for call in function.get("calls", ()) if call["op"] == "e8"]
         for slot, call in zip(call_slots, calls, strict=True):
             self._take_call(slot, call)
@@ -123,9 +125,12 @@ class Recording:
         stack = max((stack_of(insn) for insn in body), default=0)
         name = subprogs[number]["name"] if number < len(subprogs) else f"f{number}"
         out = max(
-            (isa.store_slot(i.off) + 1 for i in body if isa.is_stack_arg_store(i.code, i.dst, i.off)), default=0
+            (isa.store_slot(i.off) + 1 for i in body if isa.is_stack_arg_store(i.code, i.dst, i.off)),
+            default=0,
         )
-        taken = max((isa.load_slot(i.off) + 1 for i in body if isa.is_stack_arg_load(i.code, i.src, i.off)), default=0)
+        taken = max(
+            (isa.load_slot(i.off) + 1 for i in body if isa.is_stack_arg_load(i.code, i.src, i.off)), default=0
+        )
         return Subprog(
             name,
             start,

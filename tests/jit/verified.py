@@ -47,6 +47,10 @@ def from_options(insns: tuple[Insn, ...], options: dict[str, int]) -> tuple[Veri
         sls=bool(options.get("sls")),
         return_thunk=bool(options.get("rethunk")),
         indirect="retpoline" if options.get("retp") else "plain",
+        percpu_far=True,
+        max_entries_off=0x10,
+        ptrs_off=0x100,
+        bpf_func_off=0x20,
     )
     symbols: dict[int, str] = {}
     for slot, insn in enumerate(insns):
