@@ -107,11 +107,13 @@ _RUN_NUMBERS = {
     "data_out": ("data_out_size", isa.U32),
     "ctx_out": ("ctx_out_size", isa.U32),
 }
+_OF_MAPS = frozenset({"elem", "progs", "maps", "inner"})
 _MAP_NUMBERS = {
     "key": "key_size",
     "value": "value_size",
     "max": "max_entries",
     "flags": "flags",
+    "extra": "extra",
     "btf_key": "btf_key",
     "btf_value": "btf_value",
 }
@@ -132,6 +134,8 @@ class _Parser:
             "map": self._map,
             "elem": self._elem,
             "progs": self._progs,
+            "maps": self._maps,
+            "inner": self._inner,
             "extern": self._extern,
         }
 
@@ -147,7 +151,7 @@ class _Parser:
             (self._input if token.text == "input" else self._expect)(cur)
         elif token.kind == "word" and token.text in self.directives and not colon:
             cur.next()
-            self.in_map = self.in_map and token.text in ("elem", "progs")
+            self.in_map = self.in_map and token.text in _OF_MAPS
             self.directives[token.text](cur)
         elif _is_function(cur):
             self._function(cur)
@@ -202,33 +206,11 @@ class _Parser:
             cur.fail(f"'{section}' is neither a section nor a program type", at)
 
     def _map(self, cur: Cursor) -> None:
-        name = "" if cur.peek().text == ":" else cur.word("a name of a map")
         at = cur.peek_at()
-        cur.expect(":")
-        values: dict[str, int] = {"key_size": 0, "value_size": 0, "max_entries": 0}
-        flags: dict[str, bool] = {}
-        kind = _map_type(cur)
-        while cur.peek().kind != "end":
-            key = cur.expect(*_MAP_NUMBERS, "dump", "freeze")
-            if key in _MAP_NUMBERS:
-                values[_MAP_NUMBERS[key]] = cur.number(key, 0, isa.U32)
-            else:
-                flags[key] = True
+        name, made = _map_spec(cur)
         unit = self._here()
         if name and any(m.name == name for m in unit.maps + self.shared.maps):
             cur.fail(f"map '{name}' is already declared", at)
-        made = MapSpec(
-            name,
-            kind,
-            values["key_size"],
-            values["value_size"],
-            values["max_entries"],
-            flags=values.get("flags", 0),
-            freeze=flags.get("freeze", False),
-            dump=flags.get("dump", False),
-            btf_key=values.get("btf_key", 0),
-            btf_value=values.get("btf_value", 0),
-        )
         unit.maps.append(made)
         self.in_map = True
 
@@ -250,6 +232,16 @@ class _Parser:
         index = cur.number("an index", 0, isa.U32)
         cur.expect("=")
         maps[-1] = replace(spec, progs=(*spec.progs, (index, cur.string("a name of a program"))))
+
+    def _maps(self, cur: Cursor) -> None:
+        maps, spec = self._last_map(cur)
+        index = cur.number("an index", 0, isa.U32)
+        cur.expect("=")
+        maps[-1] = replace(spec, inner_maps=(*spec.inner_maps, (index, cur.string("a name of a map"))))
+
+    def _inner(self, cur: Cursor) -> None:
+        maps, spec = self._last_map(cur)
+        maps[-1] = replace(spec, inner=_map_spec(cur)[1])
 
     def _extern(self, cur: Cursor) -> None:
         """`extern okf_x module m` or `extern u64 okf_x(u64 a) module m`."""
@@ -377,3 +369,28 @@ def _map_type(cur: Cursor) -> int:
     if name.upper() not in MapType.__members__:
         cur.fail(f"unknown map type '{name}'", at)
     return MapType[name.upper()].value
+
+
+def _map_spec(cur: Cursor) -> tuple[str, MapSpec]:
+    """`name: type key N value N max N ...`; the name may be missing."""
+    name = "" if cur.peek().text == ":" else cur.word("a name of a map")
+    cur.expect(":")
+    numbers: dict[str, int] = {"key_size": 0, "value_size": 0, "max_entries": 0}
+    marks: dict[str, bool] = {}
+    kind = _map_type(cur)
+    while cur.peek().kind != "end":
+        key = cur.expect(*_MAP_NUMBERS, "dump", "freeze")
+        if key in _MAP_NUMBERS:
+            numbers[_MAP_NUMBERS[key]] = cur.number(key, 0, isa.U64 if key == "extra" else isa.U32)
+        else:
+            marks[key] = True
+    spec = MapSpec(name, kind, numbers.pop("key_size"), numbers.pop("value_size"), numbers.pop("max_entries"))
+    return name, replace(
+        spec,
+        flags=numbers.get("flags", 0),
+        extra=numbers.get("extra", 0),
+        freeze=marks.get("freeze", False),
+        dump=marks.get("dump", False),
+        btf_key=numbers.get("btf_key", 0),
+        btf_value=numbers.get("btf_value", 0),
+    )

@@ -146,7 +146,8 @@ def _reserved_jump(insn: Insn) -> str | None:
             )
             return "BPF_CALL uses reserved fields" if bad else None
         case isa.OP_EXIT:
-            return "BPF_EXIT uses reserved fields" if insn.dst or insn.src or insn.off or insn.imm else None
+            # the kernel does not look at off here
+            return "BPF_EXIT uses reserved fields" if insn.dst or insn.src or insn.imm else None
         case isa.OP_JA:
             return "BPF_JA uses reserved fields" if insn.dst or insn.src or insn.imm else None
         case isa.OP_GOTOL:

@@ -20,7 +20,7 @@ class Form:
     A word says what the field is there for:
       dst, src: "read", "write", "update" (read, then written) or "base" (address of the access): a register.
       off: "off" (displacement in bytes), "branch" (distance in slots), "slot_in", "slot_out" (displacement of a
-        stack argument, a multiple of 8), "fd_index" (module of a kfunc).
+        stack argument, a multiple of 8), "fd_index" (module of a kfunc), "any" (no meaning, but nobody minds).
       imm: "imm", "shift" (count), "branch", "low" (lower half of 64 bits), "map", "map_idx", "btf_id", "helper",
         "spaces" (destination << 16 | source), "poke" (slot of a tail call).
     group: conformance group of RFC 9669, "linux", or "callx". cpu: lowest -mcpu=vN at which clang emits it, 0 = never.
@@ -194,7 +194,7 @@ FORMS: tuple[Form, ...] = (
     Form("call_subprog", 0x85, 0, 1, 0, "branch", "base32", 1),
     Form("call_kfunc", 0x85, 0, 2, "fd_index", "btf_id", "linux", 1, "linux"),
     Form("callx", 0x8d, "read", 0, 0, 0, "callx", 1, "llvm"),
-    Form("exit", 0x95, 0, 0, 0, 0, "base32", 1),
+    Form("exit", 0x95, 0, 0, "any", 0, "base32", 1),
     Form("tail_call", 0xf5, 0, 0, 0, "poke", "linux", 0, "linux fixup"),
     # ---- 64-bit immediates (two slots)
     Form("ld_imm64", 0x18, "write", 0, 0, "low", "base64", 1, "wide"),
@@ -367,4 +367,4 @@ def form_of(insn: Insn, nxt: Insn | None = None) -> Form | None:
 def _second_half(form: Form, nxt: Insn) -> bool:
     if nxt.code or nxt.dst or nxt.src or nxt.off:
         return False
-    return nxt.imm == 0 or form.name in ("ld_imm64", "ld_map_value", "ld_map_idx_value", "ld_btf_id")
+    return nxt.imm == 0 or form.name not in ("ld_map", "ld_map_idx")

@@ -14,9 +14,10 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.lexer import Cursor
 from bpf.maps import MapSpec
+from bpf.operands import Ref
 from bpf.program import KfuncRef
 from bpf.proto import FuncProto
-from bpf.statement import Ref, read_statement
+from bpf.statement import read_statement
 
 
 @dataclass(frozen=True, slots=True)
