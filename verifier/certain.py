@@ -14,7 +14,7 @@ may have stopped trusting ("unreliable", B.2 of the rules) are not asked about t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bpf import isa
+from bpf import codec, isa
 from bpf.helpers import HELPERS
 from bpf.insn import Insn
 from bpf.proto import FuncProto
@@ -213,10 +213,15 @@ class _Walk:
         ):
             message = "BPF_LD_[ABS|IND] instructions not allowed for this program type"
             raise Refused("EINVAL", message, insn=at)
+        problem = codec.operand_error(insn)
+        if problem is not None and insn.cls == isa.STX:
+            raise Refused("EINVAL", problem, insn=at)
         wanted = reads(insn)
         if insn.code == isa.OP_EXIT and not function.index and self.context.prog_type not in _NO_RETURN_VALUE:
             wanted = (isa.R0,)
         _check_readable(wanted, at, state)
+        if problem is not None:
+            raise Refused("EINVAL", problem, insn=at)
         if writes(insn) >> isa.FP & 1:
             raise Refused("EACCES", "frame pointer is read only", insn=at)
         if insn.cls == isa.LDX and insn.src == isa.REG_PARAMS:
@@ -250,6 +255,15 @@ class _Walk:
             message = "cannot call GPL-restricted function from non-GPL compatible program"
             raise Refused("EINVAL", message, insn=at)
         _check_readable(range(1, helper.nargs + 1), at, state)
+        if any("FUNC" in arg.kind for arg in helper.args):
+            self._check_callback(at, state)
+
+    def _check_callback(self, at: int, state: int) -> None:
+        """A callback with stack arguments needs them at the helper's call; asked only when there is no doubt which it is."""
+        edges = [edge for some in self.context.edges for edge in some]
+        targets = {edge.target for edge in edges if edge.ref}
+        if len(targets) == 1 and sum(edge.target in targets for edge in edges) == 1:
+            _check_slots(self.context.layout.functions[targets.pop()].arg_cnt, at, state)
 
     def _check_bpf_call(self, at: int, state: int, depth: int) -> None:
         callee = self._callee(at)

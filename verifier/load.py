@@ -26,7 +26,7 @@ _ATTACH: dict[str, frozenset[int]] = {
 
 
 def check_load(program: Program) -> None:
-    """Raises Refused without a message: here the kernel has no log yet."""
+    """Raises Refused, mostly without a message: here the kernel has no log yet."""
     if program.prog_flags & ~KNOWN_FLAGS:
         raise Refused("EINVAL")
     if not 0 < len(program.insns) <= isa.MAX_INSNS:
@@ -35,6 +35,8 @@ def check_load(program: Program) -> None:
         raise Refused("EINVAL")
     if program.prog_type == "unspec" or program.prog_type not in progtypes.NUMBERS:
         raise Refused("EINVAL")
+    if program.insns[-1].code == isa.LD_IMM64:
+        raise Refused("EINVAL", "invalid bpf_ld_imm64 insn", insn=len(program.insns) - 1)
 
 
 # Types whose programs may sleep, each under conditions that need the attach point.

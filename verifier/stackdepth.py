@@ -67,9 +67,10 @@ def stack_use(
         uses[index] = _Flow(insns, layout, graphs[index], uses, pointers).run()
     # A callback gets a pointer by way of a helper that nobody here looks into.
     called_back = {edge.target for some in edges for edge in some if edge.ref}
-    wild = any(min(uses[index].low) < 0 for index in called_back) or any(
-        u.low[MEMORY - 1] < 0 for u in uses.values()
-    )
+    wild = any(min(uses[index].low[: MEMORY - 1]) < 0 for index in called_back)
+    # A pointer that was loaded may be one that was stored.
+    if any(FRAME in use.stored for use in uses.values()):
+        wild |= any(use.low[MEMORY - 1] < 0 for use in uses.values())
     return [
         replace(use, depth=isa.MAX_STACK) if wild and use.depth else use
         for use in (uses[f.index] for f in layout.functions)
@@ -184,7 +185,7 @@ class _Flow:
             self.low[base] = min(self.low[base], low)
         if certain and len(held) == 1:
             ((base, at),) = held
-            if base == FRAME and at != _UNKNOWN:
+            if base == FRAME and at != _UNKNOWN and -isa.MAX_STACK <= at + off < 0:
                 self.certain = max(self.certain, -(at + off))
 
 

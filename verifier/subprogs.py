@@ -102,7 +102,7 @@ def is_jump(insn: Insn) -> bool:
 def jump_target(insns: Sequence[Insn], at: int) -> int:
     """Where the jump at index `at` goes."""
     insn = insns[at]
-    return at + 1 + (insn.imm if insn.code == isa.OP_GOTOL else insn.off)
+    return isa.sext(at + 1 + (insn.imm if insn.code == isa.OP_GOTOL else insn.off), 32)
 
 
 def check_func_info_records(program: Program) -> None:

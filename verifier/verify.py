@@ -53,7 +53,11 @@ def verify(program: Program, *, log_level: int = 1, mode: str = "kernel") -> Ver
     try:
         load.check_load(program)
     except Refused as no:
-        return Rejected(program, no.errno, None)
+        # The last line with the counters is missing from the log as well.
+        text = "".join(f"{line}\n" for line in no.messages) if log_level else ""
+        return Rejected(
+            program, no.errno, no.messages[-1] if no.messages else None, no.messages, no.insn, text
+        )
     progress = _Progress()
     try:
         return _accept(program, progress, log_level, mode)
