@@ -8,7 +8,7 @@ an array's values follow at offset 296, as in struct bpf_array, so that lookups 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bpf.errors import InputError
 from bpf.maps import MapSpec
@@ -33,6 +33,7 @@ F_WRONLY_PROG = 1 << 8
 F_MMAPABLE = 1 << 10
 F_PRESERVE_ELEMS = 1 << 11
 F_INNER_MAP = 1 << 12
+F_RB_OVERWRITE = 1 << 19
 F_ACCESS = F_RDONLY | F_WRONLY | F_RDONLY_PROG | F_WRONLY_PROG
 
 BPF_MAP_SIZE = 280  # sizeof(struct bpf_map)
@@ -150,6 +151,20 @@ class Map:
         """(key, value) pairs as BPF_MAP_LOOKUP_ELEM reads them; arrays in order, others sorted by key."""
         return ()
 
+    def dump(self) -> str:
+        """Keys and values in hex in the order of BPF_MAP_GET_NEXT_KEY, as recordings of a kernel with one CPU hold them.
+
+        Of a per-CPU value only the first value_size bytes; nothing where there are no keys.
+        """
+        if not self.spec.key_size:
+            return ""
+        size = self.spec.value_size
+        return "".join(key.hex() + value[:size].hex() for key, value in self.ordered())
+
+    def ordered(self) -> Iterable[tuple[bytes, bytes]]:
+        """`contents` in the order of BPF_MAP_GET_NEXT_KEY; of hash tables that order is not reproducible."""
+        return self.contents()
+
     # ---- between runs ----
 
     def settle(self) -> None:
@@ -167,8 +182,7 @@ def preset(bpf_map: Map) -> None:
                 bpf_map.label, where, f"key has {len(key)} bytes, the map's keys have {spec.key_size}"
             )
         if bpf_map.per_cpu and len(value) == spec.value_size:
-            value = value.ljust(round8(spec.value_size), b"\0") * 1
-            value = value.ljust(size, b"\0")
+            value = value.ljust(size, b"\0")  # of the first CPU; the others' are zero
         if len(value) != size:
             raise InputError(
                 bpf_map.label, where, f"value has {len(value)} bytes, the map's values have {size}"

@@ -12,7 +12,10 @@ from emu.runtime.maps import (
     F_NO_PREALLOC,
     F_NUMA_NODE,
     F_PRESERVE_ELEMS,
+    F_RB_OVERWRITE,
+    F_RDONLY,
     F_RDONLY_PROG,
+    F_WRONLY,
     F_WRONLY_PROG,
     F_ZERO_SEED,
     round8,
@@ -21,7 +24,8 @@ from emu.runtime.maps import (
 PCPU_MIN_UNIT_SIZE = 32768  # largest object of the per-CPU allocator
 KMALLOC_MAX_SIZE = 4 << 20
 INT_MAX = (1 << 31) - 1
-RB_OVERWRITE = 1 << 19
+NR_CPUS = 8192  # of Debian's kernels
+MAX_STACK_DEPTH = 127  # kernel.perf_event_max_stack
 PAGE = 4096
 
 
@@ -112,7 +116,7 @@ def check_lpm(spec: MapSpec) -> None:
 
 def check_ring(spec: MapSpec) -> None:
     """ringbuf_map_alloc."""
-    need_flags(spec, F_NUMA_NODE)
+    need_flags(spec, F_NUMA_NODE | F_RB_OVERWRITE)
     need(spec.key_size == 0 and spec.value_size == 0, "key_size and value_size must be 0")
     size = spec.max_entries
     need(
@@ -124,7 +128,26 @@ def check_ring(spec: MapSpec) -> None:
 def check_device(spec: MapSpec) -> None:
     """dev_map_alloc_check, cpu_map_alloc, xsk_map_alloc, sock_map_alloc."""
     need_sizes(spec)
-    wide = spec.type in (MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.CPUMAP, MapType.SOCKMAP)
+    wide = spec.type != MapType.XSKMAP
     need(spec.key_size == 4, f"key_size is {spec.key_size}, must be 4")
     need(spec.value_size == 4 or (wide and spec.value_size == 8), f"value_size is {spec.value_size}")
-    need_flags(spec, F_NUMA_NODE | F_ACCESS)
+    if spec.type == MapType.CPUMAP:
+        need_flags(spec, F_NUMA_NODE)
+        need(spec.max_entries <= NR_CPUS, "max_entries is too large", "E2BIG")
+    else:
+        need_flags(spec, F_NUMA_NODE | F_RDONLY | F_WRONLY)
+
+
+def check_stack_trace(spec: MapSpec) -> None:
+    """stack_map_alloc, for stacks of addresses."""
+    need_sizes(spec)
+    need_flags(spec, F_NUMA_NODE | F_RDONLY | F_WRONLY)
+    need(spec.key_size == 4, f"key_size is {spec.key_size}, must be 4")
+    need(spec.value_size % 8 == 0, f"value_size is {spec.value_size}, must be a multiple of 8")
+    need(spec.value_size // 8 <= MAX_STACK_DEPTH, "value_size is too large")
+
+
+def check_access(spec: MapSpec) -> None:
+    """What all maps share: neither side may be forbidden both to read and to write."""
+    for both in (F_RDONLY_PROG | F_WRONLY_PROG, F_RDONLY | F_WRONLY):
+        need(spec.flags & both != both, "a map is not read-only and write-only at once")

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from bpf.errors import InputError
 from bpf.maps import MapSpec, MapType
 from emu.runtime import maps_checks as checks
-from emu.runtime.maps import F_RDONLY_PROG, F_WRONLY_PROG, Map, preset
+from emu.runtime.maps import Map, preset
 from emu.runtime.maps_array import ArrayMap, PerCpuArrayMap
 from emu.runtime.maps_hash import HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap
 from emu.runtime.maps_lpm import LpmTrieMap
 from emu.runtime.maps_queue import BloomMap, QueueMap, StackMap
 from emu.runtime.maps_ring import RingMap
-from emu.runtime.maps_slots import FdArrayMap, ProgArrayMap, SparseArrayMap
+from emu.runtime.maps_slots import DeviceArrayMap, DeviceHashMap, FdArrayMap, ProgArrayMap, SparseArrayMap
 from emu.runtime.memory import Memory
 
 _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
@@ -24,13 +24,14 @@ _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
     MapType.PROG_ARRAY: (checks.check_fd_array, ProgArrayMap),
     MapType.PERF_EVENT_ARRAY: (checks.check_fd_array, FdArrayMap),
     MapType.CGROUP_ARRAY: (checks.check_fd_array, FdArrayMap),
+    MapType.STACK_TRACE: (checks.check_stack_trace, FdArrayMap),
     MapType.LPM_TRIE: (checks.check_lpm, LpmTrieMap),
     MapType.QUEUE: (checks.check_queue, QueueMap),
     MapType.STACK: (checks.check_queue, StackMap),
     MapType.BLOOM_FILTER: (checks.check_bloom, BloomMap),
     MapType.RINGBUF: (checks.check_ring, RingMap),
-    MapType.DEVMAP: (checks.check_device, SparseArrayMap),
-    MapType.DEVMAP_HASH: (checks.check_device, HashMap),
+    MapType.DEVMAP: (checks.check_device, DeviceArrayMap),
+    MapType.DEVMAP_HASH: (checks.check_device, DeviceHashMap),
     MapType.CPUMAP: (checks.check_device, SparseArrayMap),
     MapType.XSKMAP: (checks.check_device, FdArrayMap),
     MapType.SOCKMAP: (checks.check_device, FdArrayMap),
@@ -57,8 +58,7 @@ def create(spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> Map:
         raise InputError(what, "", f"type {type_name(spec.type)} is not supported")
     check, cls = kind
     try:
-        both = F_RDONLY_PROG | F_WRONLY_PROG
-        checks.need(spec.flags & both != both, "a map is not read-only and write-only at once")
+        checks.check_access(spec)
         check(spec)
     except checks.Refused as refused:
         raise InputError(what, f"type {type_name(spec.type)}", str(refused)) from None

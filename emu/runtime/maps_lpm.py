@@ -4,7 +4,7 @@ A key is a 32-bit prefix length in host order, then the data, most significant b
 by length and masked data: no program sees its shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bpf.maps import MapSpec
 from emu.runtime.maps import (
@@ -114,21 +114,31 @@ class LpmTrieMap(Map):
         self.free.append(slot)
         return 0
 
+    def _post_order(self) -> list[int]:
+        """Nodes as get_next_key visits them: left before right, both before the node above."""
+
+        def path(node: tuple[int, int]) -> str:
+            length, data = node
+            return (f"{data:0{length}b}" if length else "") + "2"  # the node itself comes behind bits 0 and 1
+
+        return [self.nodes[node] for node in sorted(self.nodes, key=path)]
+
     def walk(self) -> Iterator[tuple[int, int]]:
-        """Most specific first, as get_next_key goes."""
-        for _, slot in sorted(self.nodes.items(), key=lambda item: (-item[0][0], item[0][1])):
-            yield self._addr(slot) - round8(self.spec.key_size), self._addr(slot)
+        """In the order of get_next_key."""
+        room = round8(self.spec.key_size)
+        for slot in self._post_order():
+            yield self._addr(slot) - room, self._addr(slot)
+
+    def _pair(self, slot: int) -> tuple[bytes, bytes]:
+        at = slot * self.node_size
+        value = at + round8(self.spec.key_size)
+        view, spec = self.view, self.spec
+        return bytes(view[at : at + spec.key_size]), bytes(view[value : value + spec.value_size])
+
+    def ordered(self) -> Iterable[tuple[bytes, bytes]]:
+        """In the order of get_next_key."""
+        return [self._pair(slot) for slot in self._post_order()]
 
     def contents(self) -> tuple[tuple[bytes, bytes], ...]:
         """Sorted by key."""
-        pairs = []
-        for slot in self.nodes.values():
-            at = slot * self.node_size
-            value = at + round8(self.spec.key_size)
-            pairs.append(
-                (
-                    bytes(self.view[at : at + self.spec.key_size]),
-                    bytes(self.view[value : value + self.spec.value_size]),
-                )
-            )
-        return tuple(sorted(pairs))
+        return tuple(sorted(self._pair(slot) for slot in self.nodes.values()))

@@ -5,7 +5,7 @@ row, so that a record that passes the end is contiguous; here the buffer simply 
 """
 
 from bpf.maps import MapSpec
-from emu.runtime.maps import BPF_MAP_SIZE, EAGAIN, EINVAL, Map, round8
+from emu.runtime.maps import BPF_MAP_SIZE, EAGAIN, EINVAL, F_RB_OVERWRITE, Map, round8
 from emu.runtime.memory import Memory, Region
 from emu.runtime.traps import HelperTrap
 
@@ -24,7 +24,7 @@ class RingMap(Map):
         self.size = spec.max_entries
         self.view = self.place(BPF_MAP_SIZE, 2 * self.size)
         self.data = self.addr + BPF_MAP_SIZE
-        self.producer = self.consumer = 0
+        self.producer = self.consumer = self.overwritten = 0
         self.open: dict[int, Region] = {}  # sample address -> reserved sample
 
     def reserve(self, size: int) -> int:
@@ -32,7 +32,7 @@ class RingMap(Map):
         if size > MAX_RECORD:
             return 0
         length = round8(size + HEADER)
-        if length > self.size or self.producer + length - self.consumer > self.size - 1:
+        if length > self.size or not self._make_room(self.producer + length):
             return 0
         at = self.producer % self.size
         self.producer += length
@@ -43,6 +43,29 @@ class RingMap(Map):
         )
         self.open[sample] = self.memory.add(region)
         return sample
+
+    def _make_room(self, end: int) -> bool:
+        """True when the producer may go on to position `end`; drops the oldest records if the map is so flagged."""
+        if not self.spec.flags & F_RB_OVERWRITE:
+            return end - self.consumer < self.size
+        if end - self._pending() >= self.size:
+            return False
+        while end - self.overwritten >= self.size:
+            self.overwritten += self._length(self.overwritten)
+        return True
+
+    def _length(self, position: int) -> int:
+        at = position % self.size
+        return round8((int.from_bytes(self.view[at : at + 4], "little") & ~(BUSY | DISCARD)) + HEADER)
+
+    def _pending(self) -> int:
+        """Position of the first record that is still reserved; the producer's when there is none."""
+        if not self.open:
+            return self.producer
+        here = self.producer % self.size
+        return self.producer - max(
+            (here - (sample - HEADER - self.data)) % self.size or self.size for sample in self.open
+        )
 
     def _header(self, at: int, word: int) -> None:
         self.view[at : at + 4] = word.to_bytes(4, "little")
@@ -76,6 +99,7 @@ class RingMap(Map):
     def records(self) -> list[bytes]:
         """Consume as user space does: the samples up to the first that is still reserved, without discarded ones."""
         found = []
+        self.consumer = max(self.consumer, self.overwritten)
         while self.consumer < self.producer:
             at = self.consumer % self.size
             word = int.from_bytes(self.view[at : at + 4], "little")

@@ -17,6 +17,7 @@ from emu.runtime.maps import (
     round8,
 )
 from emu.runtime.maps_array import key_of
+from emu.runtime.maps_hash import HashMap
 from emu.runtime.memory import Memory
 
 
@@ -106,3 +107,24 @@ class SparseArrayMap(Map):
         """Present elements, in order."""
         size, step = self.spec.value_size, self.elem_size
         return tuple((key_of(i), bytes(self.view[i * step : i * step + size])) for i in sorted(self.present))
+
+
+def device_error(value: bytes) -> int:
+    """0 when the value names the only device there is, the loopback device."""
+    return 0 if int.from_bytes(value[:4], "little") == 1 else -EINVAL
+
+
+class DeviceArrayMap(SparseArrayMap):
+    """BPF_MAP_TYPE_DEVMAP."""
+
+    def put(self, key: bytes, value: bytes) -> int:
+        """Put a device there."""
+        return device_error(value) or super().put(key, value)
+
+
+class DeviceHashMap(HashMap):
+    """BPF_MAP_TYPE_DEVMAP_HASH."""
+
+    def put(self, key: bytes, value: bytes) -> int:
+        """Put a device there."""
+        return device_error(value) or super().put(key, value)

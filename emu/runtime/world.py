@@ -184,6 +184,10 @@ class World:
         """What user space reads from each map: for Outcome.maps."""
         return tuple(one.contents() for one in self.maps)
 
+    def dumps(self) -> tuple[str, ...]:
+        """The maps declared with `dump` in the form of recordings: `map_dumps`."""
+        return tuple(one.dump() for one in self.maps if one.spec.dump)
+
 
 _Table = dict[Any, tuple[int, Callable[..., HelperResult] | None]]
 _TABLES: dict[str, _Table] = {}
