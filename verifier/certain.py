@@ -58,12 +58,14 @@ class Context:
 class Certain:
     """What every path of the program does. For each function the outgoing slots written, and those its calls need.
 
-    entered: the functions that are verified at all.
+    entered: the functions that are verified at all. callbacks_pass_args: something below a callback needs slots, so
+    that the main pass may have stopped there.
     """
 
     writes: tuple[int, ...]
     calls: tuple[int, ...]
     entered: frozenset[int]
+    callbacks_pass_args: bool
 
 
 def check_certain(context: Context) -> Certain:
@@ -84,7 +86,11 @@ class _Walk:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.insns = context.insns
-        self.suspects = self._reachable({e.target for some in context.edges for e in some if e.ref})
+        below_callbacks = self._reachable({e.target for some in context.edges for e in some if e.ref})
+        self.suspects = set(below_callbacks)
+        self.callbacks_pass_args = any(
+            out_slots(context, at) for index in below_callbacks for at in context.graphs[index].succ
+        )
         self.writes = [0] * len(context.graphs)
         self.calls = [0] * len(context.graphs)
         self.globals: list[Function] = []
@@ -98,7 +104,7 @@ class _Walk:
             self._function(function.index, (1 << (min(function.nargs, 5) + 1)) - 2, 0)
             done += 1
         entered = frozenset(index for index, _, _ in self.visited)
-        return Certain(tuple(self.writes), tuple(self.calls), entered)
+        return Certain(tuple(self.writes), tuple(self.calls), entered, self.callbacks_pass_args)
 
     def _reachable(self, roots: set[int]) -> set[int]:
         seen = set(roots)

@@ -26,6 +26,9 @@ _SKB_LOAD = {
     2: "bpf_skb_load_helper_16_no_cache",
     4: "bpf_skb_load_helper_32_no_cache",
 }
+# x86 leaves the upper half of rax alone when a 32-bit compare succeeds. The kernel adds this where it saw the upper
+# half read; here that is not known, so it is added everywhere. imm 1 marks it as one of the verifier's own.
+_ZEXT_R0 = Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
 _CTX = 6  # LD_ABS finds the packet in r6
 
 
@@ -121,6 +124,8 @@ def _items(insns: Sequence[Insn], at: int, depth: int, kfuncs: Mapping[int, int]
         return _may_goto(at + 1 + insn.off, depth)
     if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
         return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
+    if insn.code == isa.STX | isa.ATOMIC | isa.W and insn.imm == isa.CMPXCHG:
+        return (Item(insn), Item(_ZEXT_R0))
     if is_bpf_call(insn):
         return (Item(insn, at + insn.imm + 1),)
     if insn.is_call:

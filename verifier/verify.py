@@ -156,7 +156,7 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
     _check_unresolved_kfuncs(program, structure)
     rewritten = fixups.rewrite(program.insns, layout, [use.depth for use in uses], _used_kfuncs(program))
     for function, wrote, slots in zip(layout.functions, found.writes, required, strict=True):
-        if wrote > slots:
+        if wrote > slots and not found.callbacks_pass_args:
             message = f"func#{function.index} writes {wrote} stack arg slots, but calls only require {slots}"
             raise Refused("EINVAL", message, insn=function.start)
     listed = _subprogs(structure, uses, required, rewritten)
