@@ -134,8 +134,6 @@ class PerCpuArrayMap(ArrayBase):
 
     def update(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
         """Overwrite this CPU's copy of element `key`."""
-        if flags > BPF_EXIST:
-            return -EINVAL
         index = self.check_update(key, flags)
         if index >= 0:
             at = cpu * self.stride + index * self.elem_size

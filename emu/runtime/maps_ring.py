@@ -91,10 +91,10 @@ class RingMap(Map):
         return 0
 
     def query(self, what: int) -> int:
-        """bpf_ringbuf_query: 0 bytes not yet consumed, 1 size, 2 consumer and 3 producer position."""
-        return {0: self.producer - self.consumer, 1: self.size, 2: self.consumer, 3: self.producer}.get(
-            what, 0
-        )
+        """bpf_ringbuf_query: 0 bytes not yet consumed, 1 size, 2 consumer, 3 producer, 4 overwrite position."""
+        waiting = self.producer - max(self.consumer, self.overwritten)
+        answers = (waiting, self.size, self.consumer, self.producer, self.overwritten)
+        return answers[what] if 0 <= what < len(answers) else 0
 
     def records(self) -> list[bytes]:
         """Consume as user space does: the samples up to the first that is still reserved, without discarded ones."""

@@ -20,10 +20,11 @@ from emu.runtime.maps_slots import ProgArrayMap
 from emu.runtime.memory import Memory
 from emu.runtime.packet import Packet
 from emu.runtime.testrun import Finished, Prepared, prepare
-from emu.runtime.traps import HelperTrap
+from emu.runtime.traps import HelperTrap, RunRefused
 
 SKF_LL_OFF = -0x200000
 SKF_NET_OFF = -0x100000
+_OWN_CONTEXT = frozenset({"syscall", "raw_tracepoint"})  # ctx_in itself is the context
 _EMPTY: Mapping[str, Program] = {}
 
 
@@ -31,7 +32,9 @@ class World:
     """Maps and memory persist over the runs of a case; packet, context and trace lines belong to a run.
 
     memory: reset and used if given, so that its host memory serves many cases. programs: others, for prog
-    arrays, by name. cpus: possible CPUs, of per-CPU maps. Raises InputError when a map cannot be created.
+    arrays, by name. cpus: possible CPUs, of per-CPU maps. ctx_reach: bytes of its context that the program may
+    access, as the verifier found (0 = unknown); runs with a shorter ctx_in are refused where it is the context.
+    Raises InputError when a map cannot be created.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class World:
         seed: int = 0,
         programs: Mapping[str, Program] = _EMPTY,
         cpus: int = 1,
+        ctx_reach: int = 0,
     ) -> None:
         if memory is None:
             memory = Memory()
@@ -51,6 +55,7 @@ class World:
         self.program = program
         self.programs = programs
         self.seed = seed
+        self.ctx_reach = ctx_reach
         self.env = Environment(seed)
         self.trace: list[str] = []
         self.state: dict[str, Any] = {}  # what helpers and kfuncs remember from run to run
@@ -92,6 +97,8 @@ class World:
     def begin(self, run: RunInput) -> int:
         """Set packet and context up; returns r1. Raises RunRefused where BPF_PROG_TEST_RUN refuses the run."""
         self.end()
+        if self.program.prog_type in _OWN_CONTEXT and len(run.ctx_in or b"") < self.ctx_reach:
+            raise RunRefused("EINVAL", f"the program accesses {self.ctx_reach} bytes of its context")
         self._prepared = prepare(self.memory, self.program, run)
         self.context = self._prepared.context
         return self.context.addr
