@@ -130,7 +130,7 @@ class _Walk:
             return self._after(function, at, state)
 
         states = solve(graph, entry, step, int.__or__)
-        chain = graph.unavoidable()
+        chain = graph.unavoidable
         for at in sorted(states.keys() - set(chain)):
             if is_bpf_call(self.insns[at]):
                 callee = self._callee(at)

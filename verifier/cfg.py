@@ -4,6 +4,7 @@ Source of the checks: kernel/bpf/cfg.c. Knows no registers and no values.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import TypeVar
 
@@ -130,6 +131,7 @@ class FunctionGraph:
                 self.succ[at] = successors(insns, at, jump_table)
                 work.extend(self.succ[at])
 
+    @cached_property
     def postorder(self) -> list[int]:
         """Nodes in postorder from the entry; reversed, a good order for forward analyses."""
         out: list[int] = []
@@ -147,6 +149,7 @@ class FunctionGraph:
                 stack.pop()
         return out
 
+    @cached_property
     def unavoidable(self) -> list[int]:
         """The nodes on every path from the entry to the exit, in the order in which each path meets them.
 
@@ -238,7 +241,7 @@ def solve(
     step(at, state) is the state after instruction `at`; both functions must be monotone over a lattice of finite
     height, or this does not end.
     """
-    rank = {node: number for number, node in enumerate(reversed(graph.postorder()))}
+    rank = {node: number for number, node in enumerate(reversed(graph.postorder))}
     start = graph.function.start
     states = {start: entry}
     queue = [(rank[start], start)]

@@ -103,7 +103,7 @@ class _Flow:
             entry[register] = frozenset({(register, 0)})
         entry[isa.FP] = frozenset({(FRAME, 0)})
         states = solve(self.graph, tuple(entry), self._step, _join)
-        certain = set(self.graph.unavoidable())
+        certain = set(self.graph.unavoidable)
         for at, state in states.items():
             self._account(at, state, certain=at in certain)
         depth = _round8(-self.low[FRAME])

@@ -188,7 +188,7 @@ def _pointer_args(context: certain.Context) -> dict[int, frozenset[int]]:
 
 def _check_unresolved_kfuncs(program: Program, structure: _Structure) -> None:
     """A kfunc call with number 0 passes for code that is never reached, and is found out by the rewriting."""
-    certain_insns = set(structure.graphs[0].unavoidable())
+    certain_insns = set(structure.graphs[0].unavoidable)
     for at, insn in enumerate(program.insns):
         if (
             insn.is_call
