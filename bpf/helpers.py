@@ -48,8 +48,13 @@ class Helper:
 
     @property
     def nargs(self) -> int:
-        """How many of r1..r5 the helper reads."""
+        """How many of r1..r5 the helper's prototype has."""
         return len(self.args)
+
+    @property
+    def words(self) -> int:
+        """How many of r1..r5 it may read: more than the prototype has where a format says how many count."""
+        return 5 if self.name == "bpf_trace_printk" else len(self.args)
 
 
 def _arg(text: str, prefix: str) -> Arg:

@@ -42,6 +42,8 @@ def call_helper(machine: Machine, frame: Frame, op: Op) -> Frame:
     helper: Helper = op[2]
     args = defined(frame.regs[1:6], helper.nargs)
     row = _record(machine, frame, helper.name, "helper", args)
+    if helper.words > helper.nargs:
+        args += tuple(word or 0 for word in frame.regs[1 + helper.nargs : 1 + helper.words])
     return _answered(
         machine, frame, row, helper.ret.kind == "RET_VOID", machine.world.helper(helper.id, args)
     )

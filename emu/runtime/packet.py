@@ -29,6 +29,8 @@ class Packet:
         self.length = len(data)
         self.linear = linear
         self.mac = self.network = headroom
+        self.encapsulated = False
+        self.csum_level: int | None = None  # checksums known to be good: of CHECKSUM_UNNECESSARY, else None
         self.moved: Callable[[], None] = lambda: None
         self.region: Region | None = None
         self.show()

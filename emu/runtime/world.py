@@ -133,21 +133,23 @@ class World:
         """Call helper `number`; `args` holds at least as many words as it has parameters."""
         found = _helpers().get(number)
         if found is None:
-            raise HelperTrap("call", f"helper {number} is not known")
-        count, function = found
+            raise HelperTrap("call", f"helper #{number} is not known")
+        name, count, function = found
         if function is None:
-            raise HelperTrap("call", f"helper {number} is not implemented")
+            raise HelperTrap("call", f"helper {name}#{number} is not implemented")
         result: HelperResult = function(self, *args[:count])
         return result
 
     def kfunc(self, name: str, args: Sequence[int]) -> HelperResult:
         """Call kfunc `name`; it takes as many of `args` as its prototype has parameters."""
-        found = _kfuncs().get(name)
-        if found is None:
+        known, implemented = _kfuncs()
+        row = known.get(name)
+        if row is None:
             raise HelperTrap("call", f"kfunc {name} is not known")
-        count, function = found
+        function = implemented.get(name)
         if function is None:
             raise HelperTrap("call", f"kfunc {name} is not implemented")
+        count = len(row.proto.params)
         result: HelperResult = function(self, *args[:count])
         return result
 
@@ -196,8 +198,9 @@ class World:
         return tuple(one.dump() for one in self.maps if one.spec.dump)
 
 
-_Table = dict[Any, tuple[int, Callable[..., HelperResult] | None]]
+_Table = dict[int, tuple[str, int, Callable[..., HelperResult] | None]]
 _TABLES: dict[str, _Table] = {}
+_MODULES: dict[str, Any] = {}
 
 
 def _helpers() -> _Table:
@@ -206,17 +209,17 @@ def _helpers() -> _Table:
     if table is None:
         known = importlib.import_module("bpf.helpers").HELPERS
         implemented = importlib.import_module("emu.runtime.helpers").IMPLEMENTED
-        table = {number: (one.nargs, implemented.get(number)) for number, one in known.items()}
+        table = {number: (one.name, one.words, implemented.get(number)) for number, one in known.items()}
         _TABLES["helpers"] = table
     return table
 
 
-def _kfuncs() -> _Table:
-    """Name -> (parameters, implementation)."""
-    table = _TABLES.get("kfuncs")
-    if table is None:
-        known = importlib.import_module("bpf.kfuncs").KFUNCS
-        implemented = importlib.import_module("emu.runtime.kfuncs").IMPLEMENTED
-        table = {name: (len(one.proto.params), implemented.get(name)) for name, one in known.items()}
-        _TABLES["kfuncs"] = table
-    return table
+def _kfuncs() -> tuple[dict[str, Any], dict[str, Callable[..., HelperResult]]]:
+    """The prototypes and the implementations, to which users may have added some of their own."""
+    if "kfuncs" not in _MODULES:
+        _MODULES["kfuncs"] = (
+            importlib.import_module("bpf.kfuncs").KFUNCS,
+            importlib.import_module("emu.runtime.kfuncs").IMPLEMENTED,
+        )
+    found: tuple[dict[str, Any], dict[str, Callable[..., HelperResult]]] = _MODULES["kfuncs"]
+    return found

@@ -34,7 +34,7 @@ class Callee:
         """The world's answer. args: 12 words. Raises HelperTrap and GuestFault."""
         match self.kind:
             case "helper":
-                return world.helper(self.number, args[: self.nargs])
+                return world.helper(self.number, args)
             case "kfunc":
                 return world.kfunc(self.name, args)
             case "internal":

@@ -13,9 +13,7 @@ MAX_LOOPS = 8 * 1024 * 1024  # BPF_MAX_LOOPS
 
 
 @helper("bpf_loop")
-def loop(
-    world: "World", nr_loops: U32, callback: Ptr, ctx: Ptr, flags: U64
-) -> Generator[Callback, int, int]:
+def loop(world: "World", nr_loops: U32, callback: Ptr, ctx: Ptr, flags: U64) -> Generator[Callback, int, int]:
     """callback(index, ctx) until it returns something else than 0. How often it ran, or an error."""
     del world
     if flags:
@@ -42,5 +40,3 @@ def for_each_map_elem(
         if (yield Callback(callback, (bpf_map, key, value, ctx))):
             break
     return visited
-
-

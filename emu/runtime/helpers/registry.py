@@ -30,7 +30,7 @@ Ptr = Annotated[int, "pointer"]
 EPERM, ENOENT, EFAULT, EACCES, ENODEV, EINVAL, ENOMEM = 1, 2, 14, 13, 19, 22, 12
 ERANGE, E2BIG, EEXIST, EALREADY, EOPNOTSUPP, ENOTSUPP, ENOSPC, EAGAIN = 34, 7, 17, 114, 95, 524, 28, 11
 
-# By number: what World.helper calls with the world and as many words as the helper has arguments.
+# By number: what World.helper calls with the world and `Helper.words` words.
 IMPLEMENTED: dict[int, Callable[..., HelperResult]] = {}
 
 
@@ -40,8 +40,8 @@ def helper(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         params = list(inspect.signature(function).parameters.values())[1:]
-        if len(params) != row.nargs:
-            raise InternalError(f"{name} has {row.nargs} arguments, not {len(params)}")
+        if len(params) != row.words:
+            raise InternalError(f"{name} is given {row.words} words, not {len(params)}")
         IMPLEMENTED[row.id] = _convert(function, tuple(_READERS.get(param.annotation) for param in params))
         return function
 

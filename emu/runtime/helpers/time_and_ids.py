@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from emu.runtime.helpers.registry import ENOENT, EINVAL, S32, U32, U64, Ptr, clear, helper
+from emu.runtime.helpers.registry import EINVAL, ENOENT, S32, U32, U64, Ptr, clear, helper
 
 if TYPE_CHECKING:
     from emu.runtime.world import World

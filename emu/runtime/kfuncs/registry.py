@@ -33,14 +33,18 @@ class Rax(int):
     __slots__ = ()
 
 
-def implement(proto: FuncProto, function: Words, *, flags: frozenset[str] = frozenset(), module: str = "") -> None:
+def implement(
+    proto: FuncProto, function: Words, *, flags: frozenset[str] = frozenset(), module: str = ""
+) -> None:
     """Let `function`, which takes 64-bit words as they were passed, be the kfunc `proto`.
 
     A prototype that the table does not have is added to it. Raises InputError when the table has another one of
     that name, or when there are more parameters than a BPF program can pass.
     """
     if len(proto.params) > MAX_PARAMS:
-        raise InputError(f"kfunc {proto.name}", "", f"has {len(proto.params)} parameters, at most 12 can be passed")
+        raise InputError(
+            f"kfunc {proto.name}", "", f"has {len(proto.params)} parameters, at most 12 can be passed"
+        )
     known = KFUNCS.get(proto.name)
     if known is None:
         KFUNCS[proto.name] = Kfunc(proto.name, module, flags, str(proto))
@@ -66,7 +70,9 @@ def kfunc(
             inspect.signature(function).bind(None, *proto.params)
         except TypeError as error:
             raise InputError(
-                f"kfunc {proto.name}", "", f"its Python function cannot take a world and {len(proto.params)} arguments: {error}"
+                f"kfunc {proto.name}",
+                "",
+                f"its Python function cannot take a world and {len(proto.params)} arguments: {error}",
             ) from None
         implement(proto, _convert(proto, function), flags=frozenset(flags.split()), module=module)
         return function
@@ -119,7 +125,7 @@ def _convert(proto: FuncProto, function: Callable[..., Any]) -> Words:
         def run(world: "World", *words: int) -> Generator[Callback, int, int]:
             try:
                 value = yield from function(world, *read(words))
-            except Exception as error:  # noqa: BLE001 - a user's function may raise anything; it ends the run
+            except Exception as error:
                 raise failed(error) from error
             return result(ret, value)
 
@@ -128,7 +134,7 @@ def _convert(proto: FuncProto, function: Callable[..., Any]) -> Words:
     def call(world: "World", *words: int) -> int:
         try:
             return result(ret, function(world, *read(words)))
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             raise failed(error) from error
 
     return call
