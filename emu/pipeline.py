@@ -18,7 +18,7 @@ from emu.sandbox import Machine, Sandbox
 from jit import compile_program
 from jit.image import Image
 from jit.profile import DEFAULT, Profile
-from verifier import assume, verify
+from verifier import verify
 
 ENGINES = ("verify", "jit", "interp", "sandbox")
 
@@ -113,7 +113,7 @@ class Pipeline:
     def _verified(self, case: Case) -> Verified | None:
         if isinstance(case.verdict, Verified):
             return case.verdict
-        return assume(case.request.program) if self.options.unverified else None
+        return None
 
     def interpret(self, request: Request, others: Mapping[str, Program]) -> Outcome:
         """All runs of a request in the reference interpreter, on the same maps."""
@@ -126,6 +126,28 @@ class Pipeline:
         """All runs of a request as native code, on the same maps."""
         machine = self.machine
         world = World(request.program, memory=machine.memory, seed=self.options.seed, programs=others)
-        engine = Sandbox(machine, world, image, seconds=self.options.seconds)
+        engine = Sandbox(
+            machine,
+            world,
+            image,
+            seconds=self.options.seconds,
+            programs=self._tail_images(request.program, others),
+            profile=self.options.profile,
+        )
         runs = tuple(engine.run(run) for run in request.runs)
         return Outcome("sandbox", runs, world.contents(), {"layout": engine.layout, "codes": engine.codes})
+
+    def _tail_images(self, program: Program, others: Mapping[str, Program]) -> dict[str, Image]:
+        """Images of the programs that prog arrays hold. Raises InputError when one is missing or rejected."""
+        names = {name for spec in program.maps for _, name in spec.progs} - {program.name}
+        images = {}
+        for name in sorted(names):
+            if name not in others:
+                raise InputError(program.name, f"program {name}", "is in a prog array, but not in this file")
+            verdict = verify(others[name], mode=self.options.mode)
+            if isinstance(verdict, Rejected):
+                raise InputError(
+                    program.name, f"program {name}", f"is in a prog array, but is rejected: {verdict.message}"
+                )
+            images[name] = compile_program(verdict, self.options.profile)
+        return images

@@ -37,14 +37,14 @@ def add_row(table: Table, case: Case) -> None:
     runs = case.interp.runs if case.interp else case.sandbox.runs if case.sandbox else ()
     insns = [run.insns for run in runs if run.insns is not None]
     table.add_row(
-        case.request.program.name,
+        Text(case.request.program.name),
         Text(verdict, STYLES.get(verdict, "")),
         hex(runs[-1].r0) if runs and runs[-1].trap is None else "",
         str(len(runs)) if runs else "",
         str(sum(len(run.calls) for run in runs)) if runs else "",
         str(sum(insns)) if insns else "",
         f"{case.seconds * 1000:.1f}",
-        _remark(case, runs),
+        Text(_remark(case, runs)),
     )
 
 
@@ -91,7 +91,7 @@ def _call_table(
     run: int, index: int, call: CallRecord, one: CallRecord | None, other: CallRecord | None
 ) -> Table:
     table = Table(
-        title=f"run {run + 1}, call {index + 1}: insn {call.insn} calls {call.callee} -> {call.ret:#x}",
+        title=Text(f"run {run + 1}, call {index + 1}: insn {call.insn} calls {call.callee} -> {call.ret:#x}"),
         title_justify="left", title_style="", box=None, pad_edge=False, header_style="dim",
     )  # fmt: skip
     for name in ("", "parameter", "put in", "found in", "interpreter", "sandbox", ""):

@@ -12,7 +12,7 @@ from rich.console import Console
 from bpf.errors import BpfemuError, InputError
 from emu.load import Loaded, load_file
 from emu.pipeline import ENGINES, Options
-from emu.runtime.kfuncs import load_module
+from emu.runtime.kfuncs import load as load_module
 from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)

@@ -25,7 +25,7 @@ from emu.commands.common import (
 )
 from emu.load import MAX_FILE, json_objects, read_bytes
 from emu.pipeline import Options, Pipeline
-from emu.replay.check import FIELDS, Replayed
+from emu.replay.check import FIELDS, Check, Replayed
 from emu.replay.objects import ObjectFolder, replay_object
 from emu.replay.records import replay_record
 
@@ -62,10 +62,7 @@ def replay(
     sink = _open(differing)
     try:
         for what, entry in track(entries, "replaying", console=progress_console(), transient=True):
-            if isinstance(entry, dict) and "object" in entry:
-                result = replay_object(pipeline, folder, entry, what, engines)
-            else:
-                result = replay_record(pipeline, entry, what, engines)
+            result = _replay(pipeline, folder, entry, what, engines)
             if sink is not None and result.differs:
                 sink.write(json.dumps(_differing(result, entry)) + "\n")
                 sink.flush()
@@ -83,6 +80,23 @@ def replay(
     else:
         _print(done, show)
     sys.exit(DIFFERS if any(item.differs for item in done) else AGREES)
+
+
+def _replay(
+    pipeline: Pipeline, folder: ObjectFolder, entry: object, what: str, engines: tuple[str, ...]
+) -> Replayed:
+    """One entry; a fault of ours is a difference of that program, and the others go on."""
+    try:
+        if isinstance(entry, dict) and "object" in entry:
+            return replay_object(pipeline, folder, entry, what, engines)
+        return replay_record(pipeline, entry, what, engines)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  as above
+        name = str(entry.get("name") or entry.get("prog") or what) if isinstance(entry, dict) else what
+        group = str(entry.get("family") or entry.get("object") or "all") if isinstance(entry, dict) else "all"
+        why = f"internal error: {type(error).__name__}: {error}"
+        return Replayed(name, group, (Check("engines", "differ", why),), None, {"name": name})
 
 
 def _text(file: str) -> str:

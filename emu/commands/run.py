@@ -26,6 +26,8 @@ from emu.pipeline import Case, Options, Pipeline
 from emu.report import add_row, call_tables, result_table
 from verifier import FIRST_LAYER_NOTE
 
+SYSCALL_CTX = bytes(256)
+
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -46,7 +48,8 @@ def run(
 ) -> None:
     """Verify, compile, run in sandbox and interpreter, and compare the programs of each FILE.
 
-    A program of an ELF object runs once: packet programs on 64 zero bytes, others on the context of --ctx.
+    A program of an ELF object runs once: packet programs on 64 zero bytes, syscall programs on 256 zero bytes of
+    context, unless --data or --ctx say otherwise. Text and JSON files carry their own inputs.
     """
     given = {"data_in": _bytes(data, "--data"), "ctx_in": _bytes(ctx, "--ctx")}
     loaded = load_all(files, prog)
@@ -57,7 +60,7 @@ def run(
     with progress_console().status("running") as status:
         for item in loaded:
             status.update(f"running {item.request.program.name}")
-            case = pipeline.run(_with_input(item.request, given), item.others)
+            case = pipeline.run(with_input(item.request, given), item.others)
             cases.append(case)
             misses = unexpected(item, case)
             missed += misses
@@ -81,19 +84,14 @@ def _bytes(text: str | None, option: str) -> bytes | None:
         raise InputError(option, "", f"{text[:40]!r} is not hex; @FILE reads bytes from a file") from None
 
 
-def _with_input(request: Request, given: dict[str, bytes | None]) -> Request:
-    data_in, ctx_in = given["data_in"], given["ctx_in"]
-    if data_in is None and ctx_in is None:
-        return request
-    runs = tuple(
-        replace(
-            run,
-            data_in=run.data_in if data_in is None else data_in,
-            ctx_in=run.ctx_in if ctx_in is None else ctx_in,
-        )
-        for run in request.runs or (RunInput(),)
-    )
-    return replace(request, runs=runs)
+def with_input(request: Request, given: dict[str, bytes | None]) -> Request:
+    """A request with the inputs of the command line, and a zeroed context for a syscall program that has none."""
+    defaults = {"ctx_in": SYSCALL_CTX} if request.program.prog_type == "syscall" else {}
+    runs = []
+    for run in request.runs or (RunInput(),):
+        own = {"data_in": run.data_in, "ctx_in": run.ctx_in}
+        runs.append(replace(run, **{key: given[key] or own[key] or defaults.get(key) for key in own}))
+    return replace(request, runs=tuple(runs))
 
 
 def unexpected(item: Loaded, case: Case) -> list[str]:
