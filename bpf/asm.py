@@ -143,20 +143,20 @@ class _Parser:
         token = cur.peek()
         if token.kind == "end":
             return
-        ahead = Cursor(cur.text, cur.what, cur.line)
-        ahead.next()
-        colon = token.kind == "word" and ahead.peek().text == ":"
-        if colon and token.text in ("input", "expect"):
-            cur.at = ahead.next().at + 1
-            (self._input if token.text == "input" else self._expect)(cur)
-        elif token.kind == "word" and token.text in self.directives and not colon:
+        start = cur.at
+        label = cur.label()
+        if label in ("input", "expect"):
+            (self._input if label == "input" else self._expect)(cur)
+        elif label is None and token.text in self.directives:
             cur.next()
             self.in_map = self.in_map and token.text in _OF_MAPS
             self.directives[token.text](cur)
         elif _is_function(cur):
             self._function(cur)
-        elif not read_label(cur, self._unit()):
-            read_instruction(cur, self._unit())
+        else:
+            cur.at = start
+            if not read_label(cur, self._unit()):
+                read_instruction(cur, self._unit())
         cur.end()
 
     def _unit(self) -> Unit:
@@ -222,7 +222,7 @@ class _Parser:
 
     def _elem(self, cur: Cursor) -> None:
         maps, spec = self._last_map(cur)
-        key = b"" if cur.peek().text == "=" else cur.hex("a key")
+        key = cur.hex("a key") if cur.at_hex() else b""
         cur.expect("=")
         value = cur.hex("a value")
         maps[-1] = replace(spec, elems=(*spec.elems, (key, value)))
@@ -276,7 +276,7 @@ class _Parser:
                 name, high = _RUN_NUMBERS[key]
                 values[name] = cur.number(key, 0, high)
             else:
-                blobs[f"{key}_in"] = b"" if cur.accept("empty") else cur.hex(key)
+                blobs[f"{key}_in"] = cur.hex(key) if cur.at_hex() else _empty(cur, key)
         self.runs.append(
             RunInput(
                 blobs.get("data_in"),
@@ -351,6 +351,12 @@ def _value(cur: Cursor, wanted: str) -> str:
     return cur.next().text if cur.peek().kind == "number" else cur.string(wanted)
 
 
+def _empty(cur: Cursor, wanted: str) -> bytes:
+    if not cur.accept("empty"):
+        cur.fail(f"expected {wanted} as hex digits, or 'empty'")
+    return b""
+
+
 def _path(cur: Cursor) -> str:
     """A section name runs to the next blank."""
     at = cur.peek_at()
@@ -372,8 +378,8 @@ def _map_type(cur: Cursor) -> int:
 
 
 def _map_spec(cur: Cursor) -> tuple[str, MapSpec]:
-    """`name: type key N value N max N ...`; the name may be missing."""
-    name = "" if cur.peek().text == ":" else cur.word("a name of a map")
+    """`name: type key N value N max N ...`; the name may be ""."""
+    name = cur.string("a name of a map")
     cur.expect(":")
     numbers: dict[str, int] = {"key_size": 0, "value_size": 0, "max_entries": 0}
     marks: dict[str, bool] = {}

@@ -6,7 +6,6 @@ from typing import NoReturn
 
 from bpf.errors import InputError
 
-_BLANK = re.compile(r"[ \t\r]*")
 _TOKEN = re.compile(
     r"""(?P<number>0[xX][0-9a-fA-F]+\b|\d+\b)
       | (?P<op>s(?:>>=|>=|<=|/=|%=|>|<)|<<=|>>=|\.\.\.|[-+*/|&%^!=<>]=|[-+*/|&%^=<>()\[\],:#@])
@@ -15,6 +14,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _HEX = re.compile(r"([0-9a-fA-F]+)(?:\*(\d+))?(?![A-Za-z0-9_.$*])")
+_LABEL = re.compile(r"([A-Za-z_.$][A-Za-z0-9_.$]*)[ \t]*:")
 _COMMENT = re.compile(r';|//|"[^"]*"')
 _MAX_DATA = 1 << 24  # bytes one line may spell out with `00*N`
 _MAX_DIGITS = 64  # a longer number is no number of ours, and Python refuses to read very long ones
@@ -48,6 +48,8 @@ class Cursor:
         self.what = what
         self.line = line
         self.at = 0
+        self._seen = Token("end", "", 0)
+        self._seen_at = -1
 
     def fail(self, why: str, at: int | None = None) -> NoReturn:
         """Raises InputError for index `at` of the line (default: the next token)."""
@@ -56,11 +58,19 @@ class Cursor:
 
     def peek_at(self) -> int:
         """Index of the next token, or of the end."""
-        match = _BLANK.match(self.text, self.at)
-        return match.end() if match else self.at
+        at = self.at
+        while at < len(self.text) and self.text[at] in " \t\r":
+            at += 1
+        return at
 
     def peek(self) -> Token:
         """The next token, without taking it."""
+        if self._seen_at != self.at:  # most tokens are looked at several times
+            self._seen = self._scan()
+            self._seen_at = self.at
+        return self._seen
+
+    def _scan(self) -> Token:
         at = self.peek_at()
         if at >= len(self.text):
             return Token("end", "", len(self.text.rstrip()))
@@ -68,10 +78,10 @@ class Cursor:
         if match is None:
             char = self.text[at]
             if char == '"':
-                self.fail('this string has no closing "')
+                self.fail('this string has no closing "', at)
             if char.isdigit():
-                self.fail("malformed number")
-            self.fail(f"unexpected character {char!a}")
+                self.fail("malformed number", at)
+            self.fail(f"unexpected character {char!a}", at)
         assert match.lastgroup is not None
         return Token(match.lastgroup, match.group(), at)
 
@@ -138,6 +148,14 @@ class Cursor:
     def at_hex(self) -> bool:
         """Whether something that reads as hex digits is next."""
         return _HEX.match(self.text, self.peek_at()) is not None
+
+    def label(self) -> str | None:
+        """Takes `name:` if that is next."""
+        match = _LABEL.match(self.text, self.peek_at())
+        if match is None:
+            return None
+        self.at = match.end()
+        return match[1]
 
     def hex(self, wanted: str) -> bytes:
         """Takes bytes in hex: one or more runs of digits, each with an optional `*N` that repeats it."""

@@ -7,6 +7,7 @@ for: line information (shown as comments), and BTF beyond the prototypes of its 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from bpf import isa, progtypes
 from bpf.btf_types import EXTERN, STATIC
@@ -18,6 +19,7 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.lexer import Cursor
 from bpf.maps import MapSpec, MapType
+from bpf.operands import Statement
 from bpf.program import FuncInfo, Program, RunInput
 from bpf.statement import read_statement
 
@@ -87,9 +89,9 @@ def _prog_line(program: Program) -> str:
 
 def _map_lines(maps: Iterable[MapSpec]) -> Iterable[str]:
     for spec in maps:
-        yield f"map {spec.name}: {_map_body(spec)}"
+        yield f"map {_quoted(spec.name, 'name of a map')}: {_map_body(spec)}"
         if spec.inner is not None:
-            yield f"    inner {spec.inner.name}: {_map_body(spec.inner)}"
+            yield f"    inner {_quoted(spec.inner.name, 'name of a map')}: {_map_body(spec.inner)}"
         yield from (f"    elem {key.hex()} = {value.hex()}".replace("  =", " =") for key, value in spec.elems)
         yield from (f"    progs {index} = {_quoted(name, 'name of a program')}" for index, name in spec.progs)
         yield from (f"    maps {index} = {_quoted(name, 'name of a map')}" for index, name in spec.inner_maps)
@@ -167,7 +169,9 @@ class _Code:
         targets = set()
         for index in self.starts:
             target = self._target(index)
-            if (target is not None and self._local(index, target) and target not in self.names) or (target is not None and self._local(index, target) and _branches(self.insns[index])):
+            if (target is not None and self._local(index, target) and target not in self.names) or (
+                target is not None and self._local(index, target) and _branches(self.insns[index])
+            ):
                 targets.add(target)
         return {target: f"l{number}" for number, target in enumerate(sorted(targets))}
 
@@ -259,9 +263,8 @@ def _header(program: Program, info: FuncInfo) -> tuple[int, tuple[str, str]] | N
 
 def _reads_back(text: str, slots: Sequence[Insn]) -> bool:
     """Whether the assembler makes `slots` of `text`, but for what a name stands for."""
-    try:
-        statement = read_statement(Cursor(text, "listing"))
-    except InputError:
+    statement = _statement(text)
+    if statement is None:
         return False
     if statement.ref is None or len(statement.insns) != len(slots):
         return statement.insns == tuple(slots)
@@ -271,3 +274,11 @@ def _reads_back(text: str, slots: Sequence[Insn]) -> bool:
     if statement.ref.kind == "call":
         kept["src"] = first.src
     return (replace(made, **kept), *statement.insns[1:]) == tuple(slots)
+
+
+@lru_cache(maxsize=1 << 12)
+def _statement(text: str) -> Statement | None:
+    try:
+        return read_statement(Cursor(text, "listing"))
+    except InputError:
+        return None

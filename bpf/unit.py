@@ -60,16 +60,14 @@ class Unit:
 
 def read_label(cur: Cursor, unit: Unit) -> bool:
     """Takes `name:` if the line is that."""
-    ahead = Cursor(cur.text, cur.what, cur.line)
-    ahead.at = cur.at
-    token = ahead.next()
-    if token.kind != "word" or ahead.accept(":") is None:
+    at = cur.peek_at()
+    name = cur.label()
+    if name is None:
         return False
     labels = unit.labels[-1]
-    if token.text in labels:
-        cur.fail(f"label '{token.text}' is already defined in this function")
-    labels[token.text] = len(unit.insns)
-    cur.at = ahead.at
+    if name in labels:
+        cur.fail(f"label '{name}' is already defined in this function", at)
+    labels[name] = len(unit.insns)
     if cur.peek().kind != "end":
         read_instruction(cur, unit)
     return True
