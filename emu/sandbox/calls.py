@@ -75,6 +75,7 @@ class Conversation:
     def begin(self) -> None:
         """Forget the run before."""
         self.rows: list[Row] = []
+        self.latest: Row | None = None
         self.dropped = 0
         self.violations: list[Violation] = []
         self.ended: Ended | None = None
@@ -97,15 +98,16 @@ class Conversation:
             addr = self.machine.quiet
         callee = self.callees.get(addr)
         if callee is None or not addresses.STACK <= record.rsp <= _TOP - 8 or record.rsp % 8:
-            return self._end("call", "a stub was entered by something that is no call of it", None)
+            return self._end("call", "a stub was entered by something that is no call of it", self._last())
         return self._called(record, callee, addr)
 
     def _called(self, record: Record, callee: Callee, addr: int) -> bool:
         stack = self.machine.stack
         at = record.rsp - addresses.STACK
         (ret,) = _WORD.unpack_from(stack, at)
-        site = self.code.site(ret - 1)
-        if not self.code.is_return_address(ret, addr):
+        site = self.code.call_site(ret, addr)
+        if site is None:
+            site = self.code.site(ret - 1)
             self._violate([checks.return_address(site, callee.name, ret)])
         self._violate(checks.at_call(record.rsp, record.flags, self.rules, site, callee.name))
         words = callee.stack_words
@@ -115,9 +117,8 @@ class Conversation:
         if words:
             args += struct.unpack_from(f"<{words}Q", stack, at + 8)
             poison = (addresses.POISON_WORD + 7 + i for i in range(words))
-            asked = args
-            row = self._row(site, callee, record, asked[: callee.nargs])
-            done = self._ask_world(row, callee, record, asked)
+            row = self._row(site, callee, record, args[: callee.nargs])
+            done = self._ask_world(row, callee, record, args)
             struct.pack_into(f"<{words}Q", stack, at + 8, *poison)
             return done
         if record.state == control.QUIET_CALL:
@@ -126,7 +127,7 @@ class Conversation:
         return self._ask_world(row, callee, record, args)
 
     def _row(self, site: Site | None, callee: Callee, record: Record, args: tuple[int, ...]) -> Row:
-        row = Row(site, callee, args, self._frames(record.saved[1]), record.rsp)
+        row = self.latest = Row(site, callee, args, self._frames(record.saved[1]), record.rsp)
         if callee.kind != "internal":
             if len(self.rows) < LIMIT:
                 self.rows.append(row)
@@ -158,7 +159,7 @@ class Conversation:
 
     def _returned(self, record: Record) -> bool:
         if not self._waiting:
-            return self._end("call", "a callback returned that nobody called", None)
+            return self._end("call", "a callback returned that nobody called", self._last())
         waiting = self._waiting[-1]
         function = self.code.function_at(waiting.target)
         name = function.name if function else ""
@@ -198,6 +199,10 @@ class Conversation:
         return True
 
     # ---- bookkeeping
+
+    def _last(self) -> Site | None:
+        """Of the latest call: the nearest thing that is known where the program lost its way in our code."""
+        return self.latest.site if self.latest else None
 
     def _end(self, kind: str, why: str, site: Site | None) -> bool:
         self.ended = Ended(kind, why, site)

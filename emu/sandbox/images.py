@@ -97,15 +97,20 @@ class CodeMap:
             return Site(function, off, None)
         return Site(function, off, image.verified.origin[start + slot])
 
-    def is_return_address(self, addr: int, target: int) -> bool:
-        """Whether a call that returns to `addr` and may go to `target` stands in front of it."""
-        function = self.function_at(addr - 1)
+    def call_site(self, ret: int, target: int) -> Site | None:
+        """The call that returns to `ret` and may go to `target`; None when no such call stands in front of it."""
+        function = self.function_at(ret - 1)
         if function is None:
-            return False
-        off, code = addr - function.addr, function.code
+            return None
+        off, code = ret - function.addr, function.code
         if off >= 5 and code[off - 5] == 0xE8:
-            return (addr + int.from_bytes(code[off - 4 : off], "little", signed=True)) % (1 << 64) == target
-        return function.image is None and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0
+            reached = ret + int.from_bytes(code[off - 4 : off], "little", signed=True)
+            if reached % (1 << 64) == target:
+                return self.site(ret - 5)
+        # Our own code calls directly only.
+        if function.image is None and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0:
+            return self.site(ret - 2)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

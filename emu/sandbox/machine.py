@@ -275,6 +275,10 @@ class Machine:
         self.restore()
         return stop
 
+    def close(self) -> None:
+        """Let the watchdog's thread end; nothing can run afterwards."""
+        self.watchdog.close()
+
     def restore(self) -> None:
         """After anything but a clean end: registers as they were, hostile bytes gone from the control page."""
         self.cpu.restore(self._clean)

@@ -163,7 +163,9 @@ class Sandbox:
         if stop.asked and ended is not None:
             native = ended.site.function.addr + ended.site.off if ended.site else None
             return 0, traps.describe(ended.kind, ended.why, native, ended.site, machine)
-        return 0, traps.trap_of(stop, machine, self.code, self.seconds)
+        return 0, traps.trap_of(
+            stop, machine, self.code, self.seconds, calls.latest.site if calls.latest else None
+        )
 
     def _fill_prog_arrays(self) -> None:
         """Pointers to programs, where native tail calls look for them."""

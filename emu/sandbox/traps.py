@@ -15,13 +15,15 @@ _PROTECTION: Final = 13
 _FIRST_FREE: Final = 32  # interrupts from here on are no exceptions: only an int instruction raises them
 
 
-def trap_of(stop: Stop, machine: Machine, code: CodeMap, seconds: float) -> Trap:
-    """The Trap of a run that neither came to its end nor was ended by the runtime."""
+def trap_of(stop: Stop, machine: Machine, code: CodeMap, seconds: float, latest: Site | None) -> Trap:
+    """The Trap of a run that neither came to its end nor was ended by the runtime. latest: the last call of a stub."""
     rip = _instruction(stop, machine)
     kind, reason = _reason(stop, rip, machine, seconds)
     site = code.site(rip)
-    if site is None and kind in ("fetch", "write-code", "access"):
+    if site is None and kind == "fetch":
         site = _caller(stop, machine, code)
+    elif site is None and addresses.TEXT <= rip < addresses.TEXT + addresses.TEXT_SIZE:
+        site = latest
     return describe(kind, reason, rip, site, machine)
 
 
@@ -45,11 +47,12 @@ def _instruction(stop: Stop, machine: Machine) -> int:
     """Address of the instruction at fault: int3 and int n are reported behind themselves."""
     number = stop.interrupt
     at = stop.rip - addresses.IMAGE
-    if number is None or not 2 <= at < addresses.IMAGE_SIZE:
+    if number is None or not 1 <= at < addresses.IMAGE_SIZE:
         return stop.rip
-    if machine.image[at - 2] == 0xCD and machine.image[at - 1] == number:
+    before = bytes(machine.image[max(at - 2, 0) : at])
+    if before == bytes((0xCD, number & 0xFF)):
         return stop.rip - 2
-    if number == _BREAKPOINT and machine.image[at - 1] == 0xCC:
+    if number == _BREAKPOINT and before[-1] == 0xCC:
         return stop.rip - 1
     return stop.rip
 
@@ -90,7 +93,7 @@ def _access(stop: Stop, addr: int) -> tuple[str, str]:
     low, high = addresses.STACK, addresses.STACK + addresses.STACK_SIZE
     if low - addresses.GUARD <= addr < low or high <= addr < high + addresses.GUARD:
         return "stack", f"{what}, in the guard page of the native stack"
-    if not low <= stop.rsp <= high and abs(addr - stop.rsp) <= addresses.PAGE:
+    if not low <= stop.rsp <= high and (addr - stop.rsp + addresses.PAGE) % (1 << 64) <= 2 * addresses.PAGE:
         return "stack", f"{what}, with rsp {stop.rsp:#x} outside of the native stack"
     return "access", f"{what}, where nothing is mapped"
 
