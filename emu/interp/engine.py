@@ -1,7 +1,7 @@
 """The hot loop, and what stands around it: a run from its input to its result.
 
-The loop tests the kinds of ops with an if chain, the frequent ones first: of the shapes that were measured, the
-fastest that needs no generated code. What leaves a function goes through a handler (kind CALL_OUT) and through
+The loop tests the kinds of ops with if chains, in three groups with the frequent kinds first: of the shapes that
+were measured, the fastest that needs no generated code. What leaves a function goes through a handler (kind CALL_OUT) and through
 the list of frames; the loop itself never recurses.
 """
 
@@ -16,7 +16,6 @@ from emu.interp.decode import decode
 from emu.interp.ops import (
     ADD_K,
     ADD_X,
-    ALU_K,
     ALU_X,
     CALL_OUT,
     JA,
@@ -169,101 +168,104 @@ class Interpreter:
             for done in range(1, count + 1):  # noqa: B007 - counted up to the exception, if there is one
                 kind, a, b, c, e = code[pc]
                 pc += 1
-                if kind == ADD_K:
-                    regs[a] = (regs[a] + c) & U64
-                elif kind == MOV_X:
-                    value = regs[b]
-                    if value is None:
-                        raise TypeError
-                    regs[a] = value
-                elif kind == LDX:
-                    last, unpack, size = e
-                    off = regs[b] + c - low
-                    if 0 <= off <= last:
-                        (regs[a],) = unpack(stack, off)
-                    else:
-                        addr = (off + low) & U64
-                        region = find(addr, size, "read")
-                        (regs[a],) = unpack(region.view, addr - region.base)
-                elif kind == STX:
-                    last, pack, size, mask = e
-                    off = regs[a] + c - low
-                    value = regs[b] & mask
-                    if 0 <= off <= last:
-                        pack(stack, off, value)
-                    else:
-                        addr = (off + low) & U64
-                        region = find(addr, size, "write")
-                        pack(region.view, addr - region.base, value)
-                elif kind == JNE_K:
-                    value = regs[a]
-                    if value != c:
+                if kind < ALU_X:
+                    if kind == ADD_K:
+                        regs[a] = (regs[a] + c) & U64
+                    elif kind == MOV_X:
+                        value = regs[b]
                         if value is None:
                             raise TypeError
+                        regs[a] = value
+                    elif kind == LDX:
+                        last, unpack, size = e
+                        off = regs[b] + c - low
+                        if 0 <= off <= last:
+                            (regs[a],) = unpack(stack, off)
+                        else:
+                            addr = (off + low) & U64
+                            region = find(addr, size, "read")
+                            (regs[a],) = unpack(region.view, addr - region.base)
+                    elif kind == STX:
+                        last, pack, size, mask = e
+                        off = regs[a] + c - low
+                        value = regs[b] & mask
+                        if 0 <= off <= last:
+                            pack(stack, off, value)
+                        else:
+                            addr = (off + low) & U64
+                            region = find(addr, size, "write")
+                            pack(region.view, addr - region.base, value)
+                    elif kind == JNE_K:
+                        value = regs[a]
+                        if value != c:
+                            if value is None:
+                                raise TypeError
+                            pc = e
+                    elif kind == JEQ_K:
+                        value = regs[a]
+                        if value == c:
+                            pc = e
+                        elif value is None:
+                            raise TypeError
+                    else:  # ALU_K
+                        regs[a] = e(regs[a], c)
+                elif kind < LD64:
+                    if kind == ALU_X:
+                        regs[a] = e(regs[a], regs[b])
+                    elif kind == ADD_X:
+                        regs[a] = (regs[a] + regs[b]) & U64
+                    elif kind == MOV_K:
+                        regs[a] = c
+                    elif kind == JMP_K:
+                        if b(regs[a], c):
+                            pc = e
+                    elif kind == JMP_X:
+                        if c(regs[a], regs[b]):
+                            pc = e
+                    else:  # JA
                         pc = e
-                elif kind == JEQ_K:
-                    value = regs[a]
-                    if value == c:
-                        pc = e
-                    elif value is None:
-                        raise TypeError
-                elif kind == ALU_K:
-                    regs[a] = e(regs[a], c)
-                elif kind == ALU_X:
-                    regs[a] = e(regs[a], regs[b])
-                elif kind == ADD_X:
-                    regs[a] = (regs[a] + regs[b]) & U64
-                elif kind == MOV_K:
-                    regs[a] = c
-                elif kind == JMP_K:
-                    if b(regs[a], c):
-                        pc = e
-                elif kind == JMP_X:
-                    if c(regs[a], regs[b]):
-                        pc = e
-                elif kind == JA:
-                    pc = e
-                elif kind == LD64:
-                    regs[a] = c
-                    pc += 1
-                elif kind == CALL_OUT:
-                    frame.pc = pc
-                    following = a(machine, frame, code[pc - 1])
-                    if following is None:
-                        return None
-                    frame = following
-                    code, regs, pc = frame.unit.code, frame.regs, frame.pc
-                    low, stack = frame.low, frame.region.view
-                elif kind == ST:
-                    last, pack, size, value = e
-                    off = regs[a] + c - low
-                    if 0 <= off <= last:
-                        pack(stack, off, value)
-                    else:
-                        addr = (off + low) & U64
-                        region = find(addr, size, "write")
-                        pack(region.view, addr - region.base, value)
-                elif kind == LOAD_ARG:
-                    value = frame.incoming[b] if b < isa.MAX_STACK_ARG_SLOTS else None
-                    if value is None:
-                        raise Stop("uninitialized", f"stack argument {b + 6} was not passed")
-                    regs[a] = value
-                elif kind == STORE_ARG:
-                    value = regs[b]
-                    if value is None:
-                        raise TypeError
-                    frame.out[a] = value
-                elif kind == STORE_ARG_K:
-                    frame.out[a] = c
-                else:  # LDSX
-                    last, unpack, size = e
-                    off = regs[b] + c - low
-                    if 0 <= off <= last:
-                        regs[a] = unpack(stack, off)[0] & U64
-                    else:
-                        addr = (off + low) & U64
-                        region = find(addr, size, "read")
-                        regs[a] = unpack(region.view, addr - region.base)[0] & U64
+                else:
+                    if kind == LD64:
+                        regs[a] = c
+                        pc += 1
+                    elif kind == CALL_OUT:
+                        frame.pc = pc
+                        following = a(machine, frame, code[pc - 1])
+                        if following is None:
+                            return None
+                        frame = following
+                        code, regs, pc = frame.unit.code, frame.regs, frame.pc
+                        low, stack = frame.low, frame.region.view
+                    elif kind == ST:
+                        last, pack, size, value = e
+                        off = regs[a] + c - low
+                        if 0 <= off <= last:
+                            pack(stack, off, value)
+                        else:
+                            addr = (off + low) & U64
+                            region = find(addr, size, "write")
+                            pack(region.view, addr - region.base, value)
+                    elif kind == LOAD_ARG:
+                        value = frame.incoming[b] if b < isa.MAX_STACK_ARG_SLOTS else None
+                        if value is None:
+                            raise Stop("uninitialized", f"stack argument {b + 6} was not passed")
+                        regs[a] = value
+                    elif kind == STORE_ARG:
+                        value = regs[b]
+                        if value is None:
+                            raise TypeError
+                        frame.out[a] = value
+                    elif kind == STORE_ARG_K:
+                        frame.out[a] = c
+                    else:  # LDSX
+                        last, unpack, size = e
+                        off = regs[b] + c - low
+                        if 0 <= off <= last:
+                            regs[a] = unpack(stack, off)[0] & U64
+                        else:
+                            addr = (off + low) & U64
+                            region = find(addr, size, "read")
+                            regs[a] = unpack(region.view, addr - region.base)[0] & U64
         finally:
             self._executed += done
             if kind != CALL_OUT:
