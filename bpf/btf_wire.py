@@ -15,7 +15,8 @@ Source: Linux 7.3 include/uapi/linux/btf.h; what is refused here is refused by k
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from bpf import isa
 from bpf.btf_types import REFERENCES, SIZED, VOID, BtfType, EnumValue, Kind, Member, ParamType, SecVar
@@ -160,100 +161,92 @@ def _parse_types(data: bytes, strings: StringTable, what: str) -> tuple[BtfType,
                 where,
                 f"{kind.name} of {length} bytes (vlen {vlen}) reaches past the end of the types, {len(data) - at} bytes are left",
             )
-        base = BtfType(kind, name_off, strings.text(name_off, where), bool(info >> 31))
-        base = (
-            replace(base, size=third)
-            if kind in SIZED
-            else replace(base, type=third)
-            if kind in REFERENCES
-            else base
+        fields: dict[str, Any] = (
+            {"size": third} if kind in SIZED else {"type": third} if kind in REFERENCES else {}
         )
-        tail = data[at + _COMMON.size : at + length]
-        types.append(_READ[kind](base, vlen, tail, strings, what, where) if kind in _READ else base)
+        if kind in _READ:
+            fields |= _READ[kind](
+                _Tail(data[at + _COMMON.size : at + length], vlen, bool(info >> 31), strings, what, where)
+            )
+        types.append(BtfType(kind, name_off, strings.text(name_off, where), bool(info >> 31), **fields))
         at += length
     _check_ids(types, what)
     return tuple(types)
 
 
-def _read_int(t: BtfType, _vlen: int, tail: bytes, _strings: StringTable, what: str, where: str) -> BtfType:
-    (word,) = _WORD.unpack(tail)
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """What follows the common part of a type, and what is needed to read it."""
+
+    data: bytes
+    vlen: int
+    kind_flag: bool
+    strings: StringTable
+    what: str
+    where: str
+
+    def text(self, off: int) -> str:
+        return self.strings.text(off, self.where)
+
+
+def _read_int(tail: _Tail) -> dict[str, Any]:
+    (word,) = _WORD.unpack(tail.data)
     if word & 0xF000FF00:
-        raise InputError(what, where, f"unknown bits in INT data {word:#010x}")
-    return replace(t, encoding=word >> 24, bit_offset=word >> 16 & 0xFF, bits=word & 0xFF)
+        raise InputError(tail.what, tail.where, f"unknown bits in INT data {word:#010x}")
+    return {"encoding": word >> 24, "bit_offset": word >> 16 & 0xFF, "bits": word & 0xFF}
 
 
-def _read_array(
-    t: BtfType, _vlen: int, tail: bytes, _strings: StringTable, _what: str, _where: str
-) -> BtfType:
-    element, index, count = _TRIPLE.unpack(tail)
-    return replace(t, type=element, index_type=index, count=count)
+def _read_array(tail: _Tail) -> dict[str, Any]:
+    element, index, count = _TRIPLE.unpack(tail.data)
+    return {"type": element, "index_type": index, "count": count}
 
 
-def _read_members(
-    t: BtfType, _vlen: int, tail: bytes, strings: StringTable, _what: str, where: str
-) -> BtfType:
+def _read_members(tail: _Tail) -> dict[str, Any]:
     members = []
-    for name, tid, off in _TRIPLE.iter_unpack(tail):
-        offset, bits = (off & 0xFFFFFF, off >> 24) if t.kind_flag else (off, 0)
-        members.append(Member(name, tid, offset, bits, strings.text(name, where)))
-    return replace(t, members=tuple(members))
+    for name, tid, off in _TRIPLE.iter_unpack(tail.data):
+        offset, bits = (off & 0xFFFFFF, off >> 24) if tail.kind_flag else (off, 0)
+        members.append(Member(name, tid, offset, bits, tail.text(name)))
+    return {"members": tuple(members)}
 
 
-def _read_enum(t: BtfType, _vlen: int, tail: bytes, strings: StringTable, _what: str, where: str) -> BtfType:
+def _read_enum(tail: _Tail) -> dict[str, Any]:
     values = []
-    for name, value in _PAIR.iter_unpack(tail):
-        values.append(
-            EnumValue(name, isa.sext(value, 32) if t.kind_flag else value, strings.text(name, where))
-        )
-    return replace(t, values=tuple(values))
+    for name, value in _PAIR.iter_unpack(tail.data):
+        values.append(EnumValue(name, isa.sext(value, 32) if tail.kind_flag else value, tail.text(name)))
+    return {"values": tuple(values)}
 
 
-def _read_enum64(
-    t: BtfType, _vlen: int, tail: bytes, strings: StringTable, _what: str, where: str
-) -> BtfType:
+def _read_enum64(tail: _Tail) -> dict[str, Any]:
     values = []
-    for name, low, high in _TRIPLE.iter_unpack(tail):
+    for name, low, high in _TRIPLE.iter_unpack(tail.data):
         value = high << 32 | low
-        values.append(
-            EnumValue(name, isa.sext(value, 64) if t.kind_flag else value, strings.text(name, where))
-        )
-    return replace(t, values=tuple(values))
+        values.append(EnumValue(name, isa.sext(value, 64) if tail.kind_flag else value, tail.text(name)))
+    return {"values": tuple(values)}
 
 
-def _read_func(
-    t: BtfType, vlen: int, _tail: bytes, _strings: StringTable, _what: str, _where: str
-) -> BtfType:
-    return replace(t, linkage=vlen)
+def _read_func(tail: _Tail) -> dict[str, Any]:
+    return {"linkage": tail.vlen}
 
 
-def _read_func_proto(
-    t: BtfType, _vlen: int, tail: bytes, strings: StringTable, _what: str, where: str
-) -> BtfType:
-    return replace(
-        t,
-        params=tuple(
-            ParamType(name, tid, strings.text(name, where)) for name, tid in _PAIR.iter_unpack(tail)
-        ),
-    )
+def _read_func_proto(tail: _Tail) -> dict[str, Any]:
+    return {
+        "params": tuple(ParamType(name, tid, tail.text(name)) for name, tid in _PAIR.iter_unpack(tail.data))
+    }
 
 
-def _read_var(t: BtfType, _vlen: int, tail: bytes, _strings: StringTable, _what: str, _where: str) -> BtfType:
-    return replace(t, linkage=_WORD.unpack(tail)[0])
+def _read_var(tail: _Tail) -> dict[str, Any]:
+    return {"linkage": _WORD.unpack(tail.data)[0]}
 
 
-def _read_datasec(
-    t: BtfType, _vlen: int, tail: bytes, _strings: StringTable, _what: str, _where: str
-) -> BtfType:
-    return replace(t, vars=tuple(SecVar(*words) for words in _TRIPLE.iter_unpack(tail)))
+def _read_datasec(tail: _Tail) -> dict[str, Any]:
+    return {"vars": tuple(SecVar(*words) for words in _TRIPLE.iter_unpack(tail.data))}
 
 
-def _read_decl_tag(
-    t: BtfType, _vlen: int, tail: bytes, _strings: StringTable, _what: str, _where: str
-) -> BtfType:
-    return replace(t, component=isa.sext(_WORD.unpack(tail)[0], 32))
+def _read_decl_tag(tail: _Tail) -> dict[str, Any]:
+    return {"component": isa.sext(_WORD.unpack(tail.data)[0], 32)}
 
 
-_READ: dict[Kind, Callable[[BtfType, int, bytes, StringTable, str, str], BtfType]] = {
+_READ: dict[Kind, Callable[[_Tail], dict[str, Any]]] = {
     Kind.INT: _read_int,
     Kind.ARRAY: _read_array,
     Kind.STRUCT: _read_members,

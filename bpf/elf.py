@@ -64,6 +64,12 @@ def load(source: Path | str | bytes, name: str = "", *, trust_layout: bool = Fal
     """
     what = name or ("object" if isinstance(source, bytes) else str(source))
     elf = elf_file.read(_bytes(source, what), what)
+    if elf.find("maps") is not None:
+        raise InputError(
+            what,
+            "section maps",
+            "legacy map definitions are not supported; define maps with BTF in section .maps",
+        )
     raw_btf = (
         Btf.parse(btf_section.data, f"{what}: section .BTF") if (btf_section := elf.find(".BTF")) else None
     )

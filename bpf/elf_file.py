@@ -304,6 +304,11 @@ def _symbols(sections: tuple[Section, ...], what: str) -> tuple[Symbol, ...]:
     return tuple(symbols)
 
 
+def _is_debug(name: str) -> bool:
+    """Sections whose relocations no loader applies, so that their own readers say what is wrong with them."""
+    return name in (".BTF", ".BTF.ext") or name.startswith(".debug")
+
+
 def _relocations(
     sections: tuple[Section, ...], symbols: tuple[Symbol, ...], what: str
 ) -> dict[int, tuple[Relocation, ...]]:
@@ -332,7 +337,7 @@ def _relocations(
                 raise InputError(what, place, f"unknown relocation type {info & 0xFFFFFFFF}")
             if info >> 32 >= len(symbols):
                 raise InputError(what, place, f"symbol {info >> 32} does not exist, there are {len(symbols)}")
-            if offset >= len(target.data):
+            if offset >= len(target.data) and not _is_debug(target.name):
                 raise InputError(
                     what,
                     place,

@@ -87,12 +87,6 @@ def collect(elf: ElfObject, btf: Btf | None) -> tuple[ObjectMap, ...]:
 
     `btf` must have its DATASECs fixed up. Raises InputError for definitions that libbpf refuses too.
     """
-    if elf.find("maps") is not None:
-        raise InputError(
-            elf.what,
-            "section maps",
-            "legacy map definitions are not supported; define maps with BTF in section .maps",
-        )
     maps = [*_declared(elf, btf), *_data_maps(elf, btf)]
     return _with_values(elf, maps)
 

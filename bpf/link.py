@@ -189,6 +189,7 @@ class Linker:
         self._data_at = data_at
         self._trust_layout = trust_layout
         self._total = 0
+        self._known: dict[tuple[int, int], list[int]] = {}
 
     def link(self, main: Function, also: Sequence[Function] = ()) -> Linked:
         """The program that starts with `main`. also: functions that nothing calls but that belong to it (exception callbacks).
@@ -237,15 +238,19 @@ class Linker:
         order.append((function, len(insns)))
         insns += function.insns
 
-    @staticmethod
-    def _references(function: Function) -> list[int]:
-        """Instructions that name something, in order."""
+    def _references(self, function: Function) -> list[int]:
+        """Instructions that name something, in order; found once for each function, which many programs may share."""
+        key = (function.section, function.start)
+        known = self._known.get(key)
+        if known is not None:
+            return known
         calls = {
             i
             for i, insn in enumerate(function.insns)
             if insn.code == isa.OP_CALL and insn.src == isa.PSEUDO_CALL
         }
-        return sorted(calls | function.relocations.keys())
+        self._known[key] = sorted(calls | function.relocations.keys())
+        return self._known[key]
 
     def _where(self, function: Function, at: int) -> str:
         return f"function {function.name}, insn {at}"
