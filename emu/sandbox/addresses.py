@@ -1,7 +1,7 @@
 """Where everything lies in the guest, and what recognisable rubbish looks like.
 
       0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
-      0xffffc90000200000  native stack     16 KiB  RW   unmapped guard pages on both sides (vmalloc area)
+      0xffffc900000fc000  native stack     20 KiB  RW   unmapped guard pages on both sides (vmalloc area)
       0xffffffff81000000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
       0xffffffff82000000  variables        64 KiB  RW   kernel data that code names (this_cpu_off, private stacks)
       0xffffffffc0000000  image            16 MiB  RX   where a kernel puts modules and BPF programs
@@ -17,9 +17,12 @@ PAGE: Final = 4096
 CONTROL: Final = 0xFFFF_FE00_0000_1000
 CONTROL_SIZE: Final = PAGE
 
-STACK: Final = 0xFFFF_C900_0020_0000
-STACK_SIZE: Final = 16384  # THREAD_SIZE of x86-64
-STACK_MARGIN: Final = 256  # bytes above the entry frame, so that a read of [rbp+16] finds the pattern
+THREAD_SIZE: Final = 16384  # bytes of stack from the main function's frame downwards
+STACK_SIZE: Final = THREAD_SIZE + PAGE  # and a page above, where its callers' frames would be
+STACK_MARGIN: Final = PAGE - 16
+STACK: Final = (
+    0xFFFF_C900_0010_0000 - THREAD_SIZE
+)  # rbp of the main function: where the interpreter has its r10
 GUARD: Final = 1 << 16  # an access this near outside the stack counts as its overflow
 
 TEXT: Final = 0xFFFF_FFFF_8100_0000
@@ -61,4 +64,4 @@ POISON_WORD: Final = (
     0xDEAD_0BAD_5AC0_0000  # argument words on the stack after a call; plus the argument's number
 )
 POISON_FLAGS: Final = 0x8D7  # CF PF AF ZF SF OF set, DF clear, IF clear
-STACK_FILL: Final = bytes.fromhex("efbe5ac00dd0fecb")  # a non-canonical word, 0xcbfed00dc05abeef
+STACK_FILL: Final = 0xA5  # what the interpreter fills its stacks with; as a pointer it is non-canonical

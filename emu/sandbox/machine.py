@@ -91,7 +91,7 @@ class Machine:
         self._slots: dict[str, int] = {}
         self._data: dict[str, int] = {}
         self._names: list[str] = []
-        self._fill = addresses.STACK_FILL * (addresses.STACK_SIZE // 8)
+        self._fill = bytes((addresses.STACK_FILL,)) * addresses.STACK_SIZE
         self._map()
         self._prepare()
         self.watchdog = Watchdog(self.cpu.stop, seconds)
