@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 
-EINVAL = 22
+EINVAL, ENOSPC = 22, 28
 MAX_VARARGS = 12  # MAX_BPRINTF_VARARGS
 MAX_STRING = 512  # MAX_BPRINTF_BIN_ARGS: bytes of one call's strings
 U64 = (1 << 64) - 1
@@ -43,7 +43,9 @@ def render(fmt: bytes, words: Sequence[int], read: Reader, size: int | None = No
         match = _SPEC.match(fmt, at + 1)
         if used >= len(words) or match is None or not _ends_well(fmt, match):
             return -EINVAL
-        text = _one(match[3], match[1], words[used], read, room)
+        if match[3] in _STRINGS and not room:
+            return -ENOSPC
+        text = _one(match, words[used], read, room)
         if match[3] in _STRINGS:
             room = max(room - len(text) - 1, 0)
         used += 1
@@ -66,8 +68,9 @@ def _ends_well(fmt: bytes, match: "re.Match[bytes]") -> bool:
     return not rest or rest[0] in _SPACE or rest[0] in _PUNCT
 
 
-def _one(kind: bytes, flags: bytes, word: int, read: Reader, room: int) -> bytes:
+def _one(match: "re.Match[bytes]", word: int, read: Reader, room: int) -> bytes:
     """One argument without padding."""
+    kind, flags = match[3], match[1]
     if kind == b"c":
         return bytes((word & 0xFF,))
     if kind in _STRINGS:
@@ -80,7 +83,7 @@ def _one(kind: bytes, flags: bytes, word: int, read: Reader, room: int) -> bytes
             else found[: found.index(b"\0")]
         )
     if kind.startswith(b"p"):
-        return _pointer(kind, word, read)
+        return _pointer(kind, word, read, 16 if match[2] is None else 0)
     return _number(kind, flags, word)
 
 
@@ -99,11 +102,11 @@ def _number(kind: bytes, flags: bytes, word: int) -> bytes:
     return sign + b"%d" % value
 
 
-def _pointer(kind: bytes, word: int, read: Reader) -> bytes:
-    if kind == b"px":
-        return b"%016x" % word
-    if kind in (b"p", b"pK"):  # a hash that tells addresses apart without giving them away
-        return b"%016x" % (zlib.crc32(word.to_bytes(8, "little")) if word else 0)
+def _pointer(kind: bytes, word: int, read: Reader, digits: int) -> bytes:
+    if kind in (b"p", b"pK") and word:  # a hash that tells addresses apart without giving them away
+        word = zlib.crc32(word.to_bytes(8, "little"))
+    if kind in (b"px", b"p", b"pK"):
+        return b"%0*x" % (digits, word)
     if kind in (b"ps", b"pS", b"pB"):
         return b"0x%x" % word
     size = 4 if kind.endswith(b"4") else 16

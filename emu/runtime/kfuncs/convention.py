@@ -8,6 +8,7 @@ its stack pointer; here the former is 0 and the latter RSP.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bpf.kfuncs import KFUNCS
@@ -59,6 +60,18 @@ def _logged(name: str, value: Value) -> None:
 def _weighted(world: "World", seen: Sequence[int]) -> int:
     del world
     return sum(weight * word for weight, word in enumerate(seen, 1))
+
+
+def _weighted_bools(world: "World", seen: Sequence[int], bools: Sequence[bool]) -> int:
+    """The same with bools, which need not be 0 or 1. gcc relies on it: some products it makes by masking."""
+    del world
+    total = 0
+    for weight, (word, is_bool) in enumerate(zip(seen, bools, strict=True), 1):
+        total += -word & weight if is_bool and weight in _MASKED else weight * word
+    return total
+
+
+_MASKED = (6, 7, 10, 11, 12)  # the others are a shift or one lea instruction
 
 
 def _bytes(world: "World", addr: int, size: int) -> int:
@@ -113,14 +126,15 @@ _NARROW = ("u8", "s8", "u16", "s16", "u32", "s32")
 
 for _name in (
     *(f"okf_sum{_n}" for _n in range(5, 13)),
-    *(f"okf_{_made}x12" for _made in (*_NARROW, "bool")),
-    "okf_narrow12",
+    *(f"okf_{_made}x12" for _made in _NARROW),
 ):
     _logged(_name, _weighted)
 for _name, _value in {
     **{f"okf_ret_{_made}": _low32 for _made in _NARROW},
     "okf_ret_bool": _low32_bool,
     "okf_ret_s32_8": _sum32,
+    "okf_boolx12": partial(_weighted_bools, bools=(True,) * 12),
+    "okf_narrow12": partial(_weighted_bools, bools=tuple(at == 6 for at in range(12))),
     "okf_ptrx12": _pointers,
     "okf_narrow": _narrow,
     "okf_ptr": _ptr,

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from bpf.kfuncs import KFUNCS
 from emu.runtime.contexts import SkbContext, XdpContext
-from emu.runtime.dynptr import E2BIG, EINVAL, SKB, XDP, Dynptr
+from emu.runtime.dynptr import E2BIG, EFAULT, EINVAL, SKB, XDP, Dynptr
 from emu.runtime.kfuncs.registry import kfunc
 from emu.runtime.traps import HelperTrap
 
 if TYPE_CHECKING:
     from emu.runtime.world import World
 
+PAD_ZEROS = 1  # BPF_F_PAD_ZEROS
 MAX_LOOPS = 8 * 1024 * 1024  # BPF_MAX_LOOPS
 
 
@@ -186,6 +187,23 @@ def local_irq_save(world: "World", flags: int) -> None:
 def local_irq_restore(world: "World", flags: int) -> None:
     """Nothing to do."""
     world.memory.read(flags, 8)
+
+
+# ---- user memory: there is none ----
+
+
+@kfunc(_row("bpf_copy_from_user_str"))
+def copy_from_user_str(world: "World", dst: int, size: int, addr: int, flags: int) -> int:
+    """-EFAULT; with BPF_F_PAD_ZEROS the buffer is zeroed."""
+    del addr
+    world.memory.find(dst, max(size, 1), "write")
+    if flags & ~PAD_ZEROS:
+        return -EINVAL
+    if not size:
+        return 0
+    if flags:
+        world.memory.write(dst, bytes(size))
+    return -EFAULT
 
 
 # ---- casts ----
