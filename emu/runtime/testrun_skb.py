@@ -124,8 +124,8 @@ def _socket(memory: Memory, data: bytes, linear: int) -> int:
     region = memory.alloc("heap", SOCK_SIZE, "sock", "struct bpf_sock", writable=False)
     _SOCK.pack_into(region.view, 0, family, local, remote, TCP_CLOSE, -1)
     if family == 10:
-        region.view[SOCK["src_ip6"] : SOCK["src_ip6"] + 16] = data[38:54]
-        region.view[SOCK["dst_ip6"] : SOCK["dst_ip6"] + 16] = data[22:38]
+        region.view[SOCK["src_ip6"] : SOCK["src_ip6"] + 16] = data[22:38]
+        region.view[SOCK["dst_ip6"] : SOCK["dst_ip6"] + 16] = data[38:54]
     return region.base
 
 
