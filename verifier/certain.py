@@ -273,20 +273,23 @@ class _Walk:
 
     def _check_bpf_call(self, at: int, state: int, depth: int) -> None:
         callee = self._callee(at)
+        too_many = callee.nargs > isa.MAX_FUNC_ARGS
+        on_stack = callee.is_global and callee.nargs > isa.MAX_REG_ARGS
+        first = []
+        if too_many:
+            limit = f"kernel supports at most {isa.MAX_FUNC_ARGS} parameters"
+            first = [f"{limit}, function {callee.name} has {callee.nargs}"]
+        elif on_stack:
+            count = f"{callee.nargs} > {isa.MAX_REG_ARGS} args"
+            first = [f"global function {callee.name} has {count}, stack args not supported"]
         if callee.is_global or callee.index not in self.suspects:
-            _check_slots(callee.arg_cnt, at, state)
-            if callee.nargs > isa.MAX_FUNC_ARGS:
-                limit = f"kernel supports at most {isa.MAX_FUNC_ARGS} parameters"
-                raise Refused("EFAULT", f"{limit}, function {callee.name} has {callee.nargs}", insn=at)
+            _check_slots(callee.arg_cnt, at, state, first)
+            if too_many:
+                raise Refused("EFAULT", *first, insn=at)
+        if on_stack:
+            caller = f"Caller passes invalid args into func#{callee.index} ('{callee.name}')"
+            raise Refused("EINVAL", *first, caller, insn=at)
         if callee.is_global:
-            if callee.nargs > isa.MAX_REG_ARGS:
-                count = f"{callee.nargs} > {isa.MAX_REG_ARGS} args"
-                raise Refused(
-                    "EINVAL",
-                    f"global function {callee.name} has {count}, stack args not supported",
-                    f"Caller passes invalid args into func#{callee.index} ('{callee.name}')",
-                    insn=at,
-                )
             if callee not in self.globals:
                 self.globals.append(callee)
             return
@@ -316,8 +319,9 @@ def _check_load(function: Function, at: int, off: int, state: int) -> None:
         raise Refused("EACCES", message, insn=at)
 
 
-def _check_slots(nargs: int, at: int, state: int) -> None:
+def _check_slots(nargs: int, at: int, state: int, first: Sequence[str] = ()) -> None:
+    """first: lines that the kernel has written before."""
     for slot in range(max(nargs - isa.MAX_REG_ARGS, 0)):
         if slot >= isa.MAX_STACK_ARG_SLOTS or not state >> (_SLOT0 + slot) & 1:
             message = f"callee expects {nargs} args, stack arg{slot + 1} is not initialized"
-            raise Refused("EFAULT", message, insn=at)
+            raise Refused("EFAULT", *first, message, insn=at)

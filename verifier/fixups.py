@@ -43,11 +43,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The new program. starts: for each function its first new slot; extra: bytes of stack it uses more."""
+    """The new program. place: new slot of each old one. starts: first slot of each function; extra: bytes of stack it
+    uses more.
+    """
 
     insns: tuple[Insn, ...]
     origin: tuple[int, ...]
     symbols: dict[int, str]
+    place: tuple[int, ...]
     starts: tuple[int, ...]
     extra: tuple[int, ...]
     kfuncs: tuple[KfuncRef, ...]
@@ -212,7 +215,8 @@ def _lay_out(
         if item.symbol:
             symbols[at] = item.symbol
     starts = tuple(entries[f.start] for f in layout.functions)
-    return Rewritten(tuple(insns), tuple(old for old, _ in flat), symbols, starts, extra, kfuncs)
+    origin = tuple(old for old, _ in flat)
+    return Rewritten(tuple(insns), origin, symbols, tuple(place), starts, extra, kfuncs)
 
 
 def _aimed(item: Item, at: int, old: int, place: Sequence[int], entries: Mapping[int, int]) -> Insn:

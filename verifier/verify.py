@@ -79,6 +79,7 @@ class _Structure:
     layout: Layout
     kfuncs: Mapping[int, FuncProto]
     graphs: tuple[cfg.FunctionGraph, ...]
+    tables: Mapping[int, tuple[int, ...]]
     edges: tuple[tuple[calls.Edge, ...], ...]
 
 
@@ -109,7 +110,7 @@ def _structure(program: Program, progress: _Progress) -> _Structure:
     graphs = tuple(
         cfg.FunctionGraph(program.insns, f, tables.get(f.index, ()), throwing) for f in layout.functions
     )
-    return _Structure(layout, kfuncs, graphs, edges)
+    return _Structure(layout, kfuncs, graphs, tables, edges)
 
 
 def _throwing(
@@ -170,6 +171,9 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
         rewritten.symbols,
         text,
         dict(log.NO_STATS),
+        indirect_targets=frozenset(
+            rewritten.place[old] for table in structure.tables.values() for old in table
+        ),
     )
 
 
