@@ -5,7 +5,7 @@ The kind is told by content first and by name second, so that a wrong file gives
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bpf import asm, elf
@@ -72,9 +72,11 @@ def _elf(data: bytes, file: str) -> list[Loaded]:
 
 
 def _text(text: str, file: str) -> list[Loaded]:
-    assembly = asm.parse(text, Path(file).stem)
-    others = {program.name: program for program in assembly.programs}
-    return [Loaded(Request(assembly.program, assembly.runs), file, assembly.expect, others)]
+    assembly = asm.parse(text, file)
+    # a program that the text does not name bears the file's name, without its folder
+    programs = [replace(p, name=Path(file).stem) if p.name == file else p for p in assembly.programs]
+    others = {program.name: program for program in programs}
+    return [Loaded(Request(programs[0], assembly.runs), file, assembly.expect, others)]
 
 
 def _json(text: str, file: str) -> list[Loaded]:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Any
 
 import capstone
 
@@ -10,7 +11,7 @@ from bpf.disasm import disasm
 from bpf.program import LineInfo, Program
 from jit.image import Image, Layout
 
-_CAPSTONE = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # it has no types
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def native_code(image: Image, layout: Layout, codes: tuple[bytes, ...], slot: in
     first, last = function.offsets[slot - sub.start], function.offsets[slot - sub.start + 1]
     addr = layout.functions[number] + first
     code = codes[number][first:last]
-    lines = tuple(f"{name} {text}".strip() for _, _, name, text in _CAPSTONE.disasm_lite(code, addr))
+    lines = tuple(f"{name} {text}".strip() for _, _, name, text in _DECODER.disasm_lite(code, addr))
     return NativeCode(function.name, addr, code, lines)
 
 

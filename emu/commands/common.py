@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
 import click
 from rich.console import Console
+from rich.progress import track
 
 from bpf.errors import BpfemuError, InputError
 from emu.load import Loaded, load_file
@@ -17,6 +18,7 @@ from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -34,9 +36,10 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=160)
 
 
-def progress_console() -> Console:
-    """Standard error, for progress: silent when it is no terminal."""
-    return Console(stderr=True, highlight=False)
+def shown(items: Sequence[T], doing: str) -> Iterable[T]:
+    """The items one after the other, with a progress bar on standard error where that is a terminal."""
+    err = Console(stderr=True, highlight=False)
+    return track(items, doing, console=err, transient=True, disable=not err.is_terminal)
 
 
 def emit_json(value: object) -> None:

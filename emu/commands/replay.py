@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TextIO
 
 import click
-from rich.progress import track
 from rich.table import Table
 
 from bpf.errors import InputError
@@ -20,8 +19,8 @@ from emu.commands.common import (
     console,
     emit_json,
     engines_option,
-    progress_console,
     run_options,
+    shown,
 )
 from emu.load import MAX_FILE, json_objects, read_bytes
 from emu.pipeline import Options, Pipeline
@@ -61,7 +60,7 @@ def replay(
     done: list[Replayed] = []
     sink = _open(differing)
     try:
-        for what, entry in track(entries, "replaying", console=progress_console(), transient=True):
+        for what, entry in shown(entries, "replaying"):
             result = _replay(pipeline, folder, entry, what, engines)
             if sink is not None and result.differs:
                 sink.write(json.dumps(_differing(result, entry)) + "\n")

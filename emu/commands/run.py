@@ -17,8 +17,8 @@ from emu.commands.common import (
     console,
     emit_json,
     load_all,
-    progress_console,
     run_options,
+    shown,
 )
 from emu.explain import explain
 from emu.load import Loaded, read_bytes
@@ -57,17 +57,15 @@ def run(
     cases: list[Case] = []
     missed: list[str] = []
     table = result_table()
-    with progress_console().status("running") as status:
-        for item in loaded:
-            status.update(f"running {item.request.program.name}")
-            case = pipeline.run(with_input(item.request, given), item.others)
-            cases.append(case)
-            misses = unexpected(item, case)
-            missed += misses
-            if as_json:
-                emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
-            else:
-                add_row(table, case)
+    for item in shown(loaded, "running"):
+        case = pipeline.run(with_input(item.request, given), item.others)
+        cases.append(case)
+        misses = unexpected(item, case)
+        missed += misses
+        if as_json:
+            emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
+        else:
+            add_row(table, case)
     if not as_json:
         _print(console(), table, cases, missed, verbose)
     sys.exit(_status(cases, missed))
@@ -86,12 +84,13 @@ def _bytes(text: str | None, option: str) -> bytes | None:
 
 def with_input(request: Request, given: dict[str, bytes | None]) -> Request:
     """A request with the inputs of the command line, and a zeroed context for a syscall program that has none."""
-    defaults = {"ctx_in": SYSCALL_CTX} if request.program.prog_type == "syscall" else {}
-    runs = []
-    for run in request.runs or (RunInput(),):
-        own = {"data_in": run.data_in, "ctx_in": run.ctx_in}
-        runs.append(replace(run, **{key: given[key] or own[key] or defaults.get(key) for key in own}))
-    return replace(request, runs=tuple(runs))
+    default = SYSCALL_CTX if request.program.prog_type == "syscall" else None
+    data, ctx = given["data_in"], given["ctx_in"]
+    runs = tuple(
+        replace(run, data_in=data or run.data_in, ctx_in=ctx or run.ctx_in or default)
+        for run in request.runs or (RunInput(),)
+    )
+    return replace(request, runs=runs)
 
 
 def unexpected(item: Loaded, case: Case) -> list[str]:
