@@ -46,7 +46,8 @@ class Verified:
     origin: for each slot of `insns` the index in `program.insns` that it was made from.
     symbols: slot -> name of an internal kernel function ("bpf_skb_load_helper_8_no_cache",
       "arch_bpf_timed_may_goto") called there instead of a helper.
-    indirect_targets: slots that a gotox can reach.
+    indirect_targets: slots that a gotox can reach. arena_args: slot of a kfunc call -> (argument 1..5, may be null) of
+      its arena pointers, which the JIT turns into kernel addresses.
     pruned: True when the abstract interpretation ran; False while only the first layer judged it.
     """
 
@@ -61,6 +62,7 @@ class Verified:
     verified_insns: int = 0
     pruned: bool = False
     indirect_targets: frozenset[int] = frozenset()
+    arena_args: dict[int, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 Source: sections D.5 and D.10 of the convention.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from bpf import isa
 from jit import alu
 from jit.emitted import Emitted
-from jit.image import Reloc
 from jit.layout import Plan, pops
 from jit.profile import Profile
-from jit.regmap import ARG6, FP
+from jit.regmap import ARENA, ARG6, FP, REGMAP
 from jit.x64 import registers as x
 from jit.x64.encoder import Mem, form
 
@@ -30,6 +30,8 @@ _CMP_M64: Final = form("cmp m64, imm8")
 _ADD_M64: Final = form("add m64, imm8")
 _ADD8: Final = form("add rm64, imm8")
 _ADD32: Final = form("add rm64, imm32")
+_TEST32: Final = form("test rm32, r32")
+_ADD64: Final = form("add rm64, r64")
 _TEST64: Final = form("test rm64, r64")
 _SAR_GS: Final = bytes.fromhex("6548c13d")  # sar qword ptr gs:[rip + disp32], imm8; with 5 behind
 _ADD_GS: Final = form("add r64, abs64")
@@ -46,22 +48,39 @@ def load_tail_count(plan: Plan) -> bytes:
     return code[:-4] + (plan.tail_count_off & isa.U32).to_bytes(4, "little")
 
 
-def call(plan: Plan, target: Reloc, *, to_function: bool) -> Emitted:
-    """A call; `target` names the callee. to_function: it is a BPF function, which gets the tail-call count."""
+def call(
+    plan: Plan,
+    insn: int,
+    *,
+    symbol: str = "",
+    function: int = -1,
+    arena_args: Sequence[tuple[int, bool]] = (),
+) -> Emitted:
+    """A call of `symbol`, or of the BPF function with number `function`, which gets the tail-call count.
+
+    arena_args: (argument 1..5, may be null) of a kfunc that wants kernel addresses of the arena.
+    """
     out = Emitted()
-    if to_function and plan.sub.tail_call_reachable:
+    if function >= 0 and plan.sub.tail_call_reachable:
         out.add(load_tail_count(plan))
+    for number, nullable in arena_args:
+        out.add(_arena_address(REGMAP[number], nullable=nullable))
     if plan.sub.private_stack:
         out.add(_PUSH(ARG6))
     if plan.profile.call_depth:
-        out.add_field(
-            _SAR_GS + bytes(4), 4, Reloc(0, 4, "rel", symbol=CALL_DEPTH, addend=-1, insn=target.insn)
-        )
+        out.add_field(_SAR_GS + bytes(4), 4, "rel", symbol=CALL_DEPTH, addend=-1, insn=insn)
         out.add(b"\x05")
-    out.add_field(_CALL, 4, target)
+    out.add_field(_CALL, 4, "call", function, symbol, 0, insn)
     if plan.sub.private_stack:
         out.add(_POP(ARG6))
     return out
+
+
+def _arena_address(reg: int, *, nullable: bool) -> bytes:
+    """The 32-bit arena address in `reg` as a kernel address; 0 stays 0 where it may be."""
+    add = _ADD64(reg, ARENA)
+    skip = _TEST32(reg, reg) + _JE(len(add)) if nullable else b""
+    return _MOV32(reg, reg) + skip + add
 
 
 def indirect_jump(out: Emitted, profile: Profile, reg: int, insn: int) -> None:
@@ -80,13 +99,13 @@ def indirect_jump(out: Emitted, profile: Profile, reg: int, insn: int) -> None:
         case "plain":
             out.add(_JMP_REG(reg) + (_INT3 if profile.sls else b""))
             return
-    out.add_field(_JMP32(0), 4, Reloc(0, 4, "jump", symbol=symbol, insn=insn))
+    out.add_field(_JMP32(0), 4, "jump", symbol=symbol, insn=insn)
 
 
 def percpu(dst: int, src: int, insn: int) -> Emitted:
     """dst = src + the base of this CPU's memory."""
     out = Emitted(alu.mov64(dst, src))
-    out.add_field(_ADD_GS(dst, Mem(None, 0)), 4, Reloc(0, 4, "symbol", symbol="this_cpu_off", insn=insn))
+    out.add_field(_ADD_GS(dst, Mem(None, 0)), 4, "symbol", symbol="this_cpu_off", insn=insn)
     return out
 
 
@@ -128,11 +147,7 @@ def _indirect(plan: Plan, insn: int) -> Emitted:
     )
     head = index + limit + entry + count_up
     out = Emitted(head)
-    for reloc in go.relocs:
-        out.relocs.append(
-            Reloc(reloc.off + len(head), reloc.size, reloc.kind, symbol=reloc.symbol, insn=insn)
-        )
-    out.add(go.code)
+    out.append(go)
     return out
 
 

@@ -5,6 +5,7 @@ relocation, find the sizes of the jumps (jit.relax), and join the pieces. What l
 is described by relocations (jit.place fills them in).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
@@ -136,7 +137,7 @@ class _Function:
             emitted = self.finish[part](index, self.body[index])
         except CannotLower as error:
             raise self._error(index, error) from None
-        if emitted.relocs or emitted.extable or emitted.poke:
+        if emitted.fields or emitted.extable or emitted.poke:
             self.pieces[index] = emitted
         return emitted.code
 
@@ -160,13 +161,13 @@ class _Function:
             if not 0 <= insn.imm < len(self.verified.program.maps):
                 raise CannotLower(f"map {insn.imm} does not exist")
             kind, addend = ("map", 0) if insn.src in _MAP_POINTERS else ("mapval", upper & isa.U32)
-            out.add_field(alu.movabs(dst, 0), 8, Reloc(0, 8, kind, target=insn.imm, addend=addend, insn=slot))
+            out.add_field(alu.movabs(dst, 0), 8, kind, insn.imm, "", addend, slot)
         elif insn.src == isa.PSEUDO_FUNC and len(self.verified.subprogs) > 1:
             target = self._function_at(slot + 1 + insn.imm)
-            out.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "func", target=target, insn=slot))
+            out.add_field(alu.mov_signed(dst, 0), 4, "func", target, insn=slot)
         elif slot in self.verified.symbols:
             symbol = self.verified.symbols[slot]
-            out.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "symbol", symbol=symbol, insn=slot))
+            out.add_field(alu.mov_signed(dst, 0), 4, "symbol", symbol=symbol, insn=slot)
         else:  # also a function pointer in a program of one function: the kernel leaves that number alone
             out.add(alu.mov_imm64(dst, insn.imm & isa.U32 | (upper & isa.U32) << 32))
         return out
@@ -178,7 +179,7 @@ class _Function:
             if self.sub.start <= slot < self.sub.end and self.body[index].code == _MOV64_K:
                 piece = Emitted()
                 dst = self.mode.reg(self.body[index].dst)
-                piece.add_field(alu.mov_signed(dst, 0), 4, Reloc(0, 4, "symbol", symbol=symbol, insn=slot))
+                piece.add_field(alu.mov_signed(dst, 0), 4, "symbol", symbol=symbol, insn=slot)
                 self.pieces[index] = piece
                 codes[index] = piece.code
 
@@ -196,10 +197,14 @@ class _Function:
     def _call(self, index: int, insn: Insn) -> Emitted:
         slot = self.sub.start + index
         if insn.src == isa.PSEUDO_CALL:
-            target = Reloc(0, 4, "call", target=self._function_at(slot + 1 + insn.imm), insn=slot)
-            return calls.call(self.plan, target, to_function=True)
+            return calls.call(self.plan, slot, function=self._function_at(slot + 1 + insn.imm))
         symbol = self.verified.symbols.get(slot) or self._callee(insn)
-        return calls.call(self.plan, Reloc(0, 4, "call", symbol=symbol, insn=slot), to_function=False)
+        arena_args = self.verified.arena_args.get(slot, ())
+        if arena_args and (
+            self.sub.arena_user is None or not all(1 <= number <= 5 for number, _ in arena_args)
+        ):
+            raise CannotLower("arena argument without an arena or not in a register")
+        return calls.call(self.plan, slot, symbol=symbol, arena_args=arena_args)
 
     def _callee(self, insn: Insn) -> str:
         if insn.src == isa.PSEUDO_KFUNC_CALL:
@@ -253,28 +258,22 @@ class _Function:
                 index = slot - self.sub.start
                 codes[index] = _ENDBR + codes[index]
                 if index in self.pieces:
-                    self.pieces[index] = _shifted(self.pieces[index], len(_ENDBR))
+                    self.pieces[index].prefix(_ENDBR)
 
     # ---- step 3: sizes of jumps
 
     def _relax(self, codes: Sequence[bytes], prologue: int) -> tuple[Relaxation, int]:
         ends = list(accumulate(map(len, codes), initial=prologue))
-        order = {}
-        rank = [0] * (len(codes) + 1)  # jumps before each instruction
-        for number, index in enumerate(self.jumps):
-            order[index] = number
-        count = 0
-        for index in range(len(codes)):
-            rank[index] = count
-            if index in order:
-                count += 1
+        indices = list(self.jumps)  # ascending
         sites = []
         for index, jump in self.jumps.items():
             target = index + 1 + jump.distance
             if jump is LATER_EXIT:
                 assert self.first_exit is not None
                 target = self.first_exit
-            sites.append(Site(jump, index, ends[index + 1], target, ends[target], rank[target]))
+            sites.append(
+                Site(jump, index, ends[index + 1], target, ends[target], bisect_left(indices, target))
+            )
         relaxation = Relaxation(sites, ends[-1])
         try:
             passes = relaxation.run(several=len(self.verified.subprogs) > 1)
@@ -287,28 +286,15 @@ class _Function:
     def _collect(
         self, head: Emitted, offsets: Sequence[int]
     ) -> tuple[tuple[Reloc, ...], tuple[tuple[int, int, str], ...], tuple[Poke, ...]]:
-        relocs = list(head.relocs)
+        relocs = list(head.relocs(0))
         extable: list[tuple[int, int, str]] = []
         pokes = []
         for index, piece in self.pieces.items():
             base = offsets[index]
-            relocs += (_moved(reloc, base) for reloc in piece.relocs)
+            relocs += piece.relocs(base)
             extable += ((at + base, length, clears) for at, length, clears in piece.extable)
             if piece.poke:
                 slot = self.sub.start + index
                 bypass, target = piece.poke
                 pokes.append(Poke(slot, self.body[index].imm, base + bypass, base + target))
         return tuple(relocs), tuple(extable), tuple(pokes)
-
-
-def _moved(reloc: Reloc, by: int) -> Reloc:
-    return Reloc(reloc.off + by, reloc.size, reloc.kind, reloc.target, reloc.symbol, reloc.addend, reloc.insn)
-
-
-def _shifted(piece: Emitted, by: int) -> Emitted:
-    return Emitted(
-        piece.code,
-        [_moved(reloc, by) for reloc in piece.relocs],
-        [(at + by, length, clears) for at, length, clears in piece.extable],
-        piece.poke and (piece.poke[0] + by, piece.poke[1] + by),
-    )

@@ -10,7 +10,6 @@ from jit import alu
 from jit.emitted import Emitted
 from jit.errors import CannotLower
 from jit.frame import Frame, Place
-from jit.image import Reloc
 from jit.profile import Profile
 from jit.regmap import ARENA, ARG6, CALLEE_SAVED
 from jit.x64 import registers as x
@@ -120,15 +119,15 @@ def prologue(plan: Plan) -> Emitted:
     if plan.outgoing_size:
         out.add(_SUB8(x.RSP, plan.outgoing_size))
     if sub.arena_user is not None:
-        out.add_field(alu.movabs(ARENA, 0), 8, Reloc(0, 8, "symbol", symbol=ARENA_SYMBOL))
+        out.add_field(alu.movabs(ARENA, 0), 8, "symbol", symbol=ARENA_SYMBOL)
     if sub.private_stack:
         addend = PRIVATE_STACK_GUARD + -(-sub.stack_depth // WORD) * WORD
         name = private_stack_symbol(sub.name)
         if profile.percpu_far:
-            out.add_field(alu.movabs(ARG6, 0), 8, Reloc(0, 8, "symbol", symbol=name, addend=addend))
+            out.add_field(alu.movabs(ARG6, 0), 8, "symbol", symbol=name, addend=addend)
         else:
-            out.add_field(alu.mov_signed(ARG6, 0), 4, Reloc(0, 4, "symbol", symbol=name, addend=addend))
-        out.add_field(_ADD_GS(ARG6, Mem(None, 0)), 4, Reloc(0, 4, "symbol", symbol=THIS_CPU_OFF))
+            out.add_field(alu.mov_signed(ARG6, 0), 4, "symbol", symbol=name, addend=addend)
+        out.add_field(_ADD_GS(ARG6, Mem(None, 0)), 4, "symbol", symbol=THIS_CPU_OFF)
     return out
 
 
@@ -157,7 +156,7 @@ def epilogue(plan: Plan) -> Emitted:
         out.add(_ADD8(x.RSP, plan.outgoing_size))
     out.add(pops(plan) + _LEAVE)
     if plan.profile.return_thunk:
-        out.add_field(_JMP32(0), 4, Reloc(0, 4, "jump", symbol=RETURN_THUNK))
+        out.add_field(_JMP32(0), 4, "jump", symbol=RETURN_THUNK)
     else:
         out.add(_RET + (_INT3 if plan.profile.sls else b""))
     return out

@@ -31,6 +31,8 @@ class Special(Enum):
     STACK_ARG = "the frame: an outgoing argument in memory"
     PROBE = "an entry in the exception table"
 
+    __hash__ = object.__hash__  # identity: the one of Enum is slow
+
 
 Lowered = bytes | Jump | Special
 _Lower = Callable[[Insn, Mode], Lowered]

@@ -30,7 +30,7 @@ class Unsettled(Exception):  # noqa: N818 - never leaves this package
     """The jumps found no sizes; the kernel would run the program uncompiled or refuse it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Site:
     """A jump in its function.
 
@@ -64,6 +64,8 @@ class Relaxation:
 
     def run(self, *, several: bool) -> int:
         """All passes; `several`: the program has more functions, so one more with padding. Returns their number."""
+        if not self._sites:
+            return 3
         length = -1
         for done in range(MAX_PASSES):
             now = self._pass(padding=done >= PADDING_PASSES)

@@ -8,7 +8,7 @@
 Knows x86-64, not BPF. A memory operand always has a displacement, also when it is 0, as the kernel's emitter does, unless it is None.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bpf.errors import InternalError
@@ -31,6 +31,7 @@ class Mem:
 _IMPLIED: Final = ("al", "eax", "rax", "cl", "1")
 _IMM_SIZE: Final = {"ib": 1, "iw": 2, "id": 4, "io": 8, "cb": 1, "cd": 4}
 _VEX_PP: Final = {"NP": 0, "66": 1, "F3": 2, "F2": 3}
+_REMEMBERED: Final = 1024  # encodings that a form keeps
 _REX_W: Final = 0x48
 _REX: Final = 0x40
 _SCALE: Final = {1: 0x00, 2: 0x40, 4: 0x80, 8: 0xC0}
@@ -51,7 +52,7 @@ class Form:
     roles: for each operand "reg" (ModRM.reg), "rm" (register in ModRM.rm), "mem", "op" (in the opcode), "vvvv" or
     "imm". rex: REX byte that is always there, or 0. digit: ModRM.reg of forms without a register there.
     imm: bytes of immediate. bytes_: which operands are 8-bit registers. vex: second and third byte without their
-    register bits, or None.
+    register bits, or None. remembered: encodings made already.
     """
 
     text: str
@@ -63,9 +64,18 @@ class Form:
     imm: int
     bytes_: tuple[bool, ...]
     vex: tuple[int, int] | None
+    remembered: dict[tuple[int | Mem, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, *operands: int | Mem) -> bytes:
         """The bytes of the instruction with these operands, in the order of the text."""
+        code = self.remembered.get(operands)
+        if code is None:
+            if len(self.remembered) >= _REMEMBERED:
+                self.remembered.clear()
+            code = self.remembered[operands] = self._encode(operands)
+        return code
+
+    def _encode(self, operands: tuple[int | Mem, ...]) -> bytes:
         if len(operands) != len(self.roles):
             raise InternalError(f"{self.text}: {len(operands)} operands")
         reg = max(self.digit, 0)
@@ -198,3 +208,9 @@ def form(text: str) -> Form:
         return _TABLE[text]
     except KeyError:
         raise InternalError(f"no instruction form {text!r}") from None
+
+
+def forget() -> None:
+    """Forget all encodings made so far; for measurements."""
+    for one in _TABLE.values():
+        one.remembered.clear()

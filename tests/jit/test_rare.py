@@ -46,10 +46,7 @@ def _verified(record: dict[str, Any]) -> Verified:
             )
         elif insn.code == isa.OP_CALL:
             symbols[slot] = f"helper {insn.imm:#x}"
-        elif insn.code == isa.LD_IMM64 and insn.src == isa.PSEUDO_MAP_FD:
-            index = ids.setdefault(insn.imm, len(ids))
-            insns[slot] = Insn(insn.code, insn.dst, insn.src, 0, index)
-        elif insn.code == isa.LD_IMM64 and insn.src == isa.PSEUDO_MAP_VALUE:
+        elif insn.code == isa.LD_IMM64 and insn.src in (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_VALUE):
             index = ids.setdefault(insn.imm, len(ids))
             insns[slot] = Insn(insn.code, insn.dst, insn.src, 0, index)
     ends = [*starts[1:], len(insns)]
