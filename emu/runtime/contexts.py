@@ -55,9 +55,12 @@ _WINDOW = struct.Struct("<II")  # data, data_end
 class Context:
     """The object r1 points to; `packet` where the type has one."""
 
-    def __init__(self, memory: Memory, raw: bytes, name: str, packet: Packet | None = None) -> None:
-        self.region: Region | None = memory.alloc("ctx", len(raw), "ctx", name) if raw else None
-        if self.region is not None:
+    def __init__(
+        self, memory: Memory, raw: bytes, name: str, packet: Packet | None = None, size: int = 0
+    ) -> None:
+        size = size or len(raw)  # with `size`, all of it is zero
+        self.region: Region | None = memory.alloc("ctx", size, "ctx", name) if size else None
+        if self.region is not None and raw:
             self.region.view[:] = raw
         self.packet = packet
 
@@ -90,9 +93,10 @@ class SkbContext(Context):
     """struct __sk_buff with its packet; `hidden` types see no packet pointers."""
 
     def __init__(self, memory: Memory, packet: Packet, fields: dict[str, int], *, direct: bool) -> None:
-        super().__init__(memory, bytes(SKB_SIZE), "struct __sk_buff", packet)
+        super().__init__(memory, b"", "struct __sk_buff", packet, SKB_SIZE)
         for name, value in fields.items():
-            self[name] = value
+            if value:
+                self[name] = value
         self.direct = direct
         packet.moved = self.sync
         self.sync()
@@ -119,7 +123,7 @@ class XdpContext(Context):
     """struct xdp_md with its packet."""
 
     def __init__(self, memory: Memory, packet: Packet, ingress_ifindex: int, rx_queue_index: int) -> None:
-        super().__init__(memory, bytes(XDP_SIZE), "struct xdp_md", packet)
+        super().__init__(memory, b"", "struct xdp_md", packet, XDP_SIZE)
         self.set_u32(12, ingress_ifindex)
         self.set_u32(16, rx_queue_index)
         packet.moved = self.sync

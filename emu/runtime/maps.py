@@ -53,7 +53,7 @@ class Map:
     """One map. Operations that its kind does not have return -EOPNOTSUPP, or 0 for an address.
 
     spec: as declared. addr: guest address of its struct bpf_map. cpus: possible CPUs, of per-CPU maps.
-    frozen: user space may not write any more.
+    frozen: user space may not write any more. label: its name in messages. head: the object of the struct.
     """
 
     per_cpu = False
@@ -65,11 +65,7 @@ class Map:
         self.cpus = cpus if self.per_cpu else 1
         self.frozen = False
         self.addr = 0
-
-    @property
-    def label(self) -> str:
-        """Its name in messages."""
-        return f"map {self.spec.name or self.index}"
+        self.label = f"map {spec.name or index}"
 
     def place(self, head: int, values: int) -> memoryview:
         """Take `head` bytes for the struct and `values` behind them; sets `addr`, returns the bytes of the latter.
@@ -91,7 +87,7 @@ class Map:
         if spec.name:
             name = spec.name.encode()[:15]
             view[0x80 : 0x80 + len(name)] = name
-        self.memory.add(Region(self.addr, head, "map", self.label, view[:head], writable=False))
+        self.head = self.memory.add(Region(self.addr, head, "map", self.label, view[:head], writable=False))
         return view[head : head + values]
 
     def value_region(self, base: int, view: memoryview, name: str = "") -> Region:

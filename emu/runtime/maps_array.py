@@ -69,9 +69,7 @@ class ArrayMap(ArrayBase):
         self.values = self.addr + BPF_ARRAY_VALUES
         # The last element's padding belongs to no object.
         self.region = self.value_region(self.values, self.view[: size - self.elem_size + spec.value_size])
-        head = memory.region_at(self.addr)
-        assert head is not None
-        array_head(head.view, self.elem_size, spec.max_entries)
+        array_head(self.head.view, self.elem_size, spec.max_entries)
 
     def lookup(self, key: bytes, cpu: int = 0) -> int:
         """Address of element `key`, or 0."""
@@ -114,10 +112,8 @@ class PerCpuArrayMap(ArrayBase):
         head = BPF_ARRAY_VALUES + 8 * spec.max_entries
         self.view = self.place(head, self.stride * self.cpus)
         self.values = self.addr + head
-        region = memory.region_at(self.addr)
-        assert region is not None
-        array_head(region.view, self.elem_size, spec.max_entries)
-        region.view[BPF_ARRAY_VALUES:] = b"".join(
+        array_head(self.head.view, self.elem_size, spec.max_entries)
+        self.head.view[BPF_ARRAY_VALUES:] = b"".join(
             (self.values + i * self.elem_size).to_bytes(8, "little") for i in range(spec.max_entries)
         )
         for cpu in range(self.cpus):
