@@ -16,6 +16,7 @@ from jit.image import Image, Layout
 from jit.place import place
 
 _ALIGN = 16
+_RESERVE = 1 << 16  # bytes behind all functions, for what else native code reads there
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def load(
         for native in image.functions:
             starts.append(at)
             at += -(-len(native.code) // _ALIGN) * _ALIGN + _ALIGN
-        if at > addresses.IMAGE + addresses.IMAGE_SIZE:
+        if at > addresses.IMAGE + addresses.IMAGE_SIZE - _RESERVE:
             raise InputError(image.verified.program.name, "", "native code does not fit into 16 MiB")
         layout = Layout(tuple(starts), _symbols(machine, image), maps, values)
         codes = place(image, layout)

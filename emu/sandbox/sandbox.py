@@ -21,7 +21,7 @@ from jit.image import Image, Layout
 from jit.profile import DEFAULT, Profile
 
 _NO_IMAGES: Mapping[str, Image] = {}
-_PROG_STRUCT = 64  # bytes of a struct bpf_prog that native code may look at: only bpf_func is filled in
+_PROG_STRUCT = 256  # bytes of a struct bpf_prog that native code may look at: only bpf_func is filled in
 
 
 class Sandbox:
@@ -177,7 +177,7 @@ class Sandbox:
                 continue
             addr = self.world.map_pointer(index)
             arena = next(a for a in memory.arenas.values() if a.base <= addr < a.base + a.size)
-            for at in range(spec.max_entries):
+            for at, _ in spec.progs:
                 name = self.world.tail_target(addr, at)
                 pointer = self._entries.get(name, 0) if name else 0
                 low = addr - arena.base + offset + 8 * at
