@@ -8,7 +8,7 @@ Source: Linux 7.3 kernel/bpf/btf.c (btf_*_check_meta, btf_func_proto_check, btf_
 import re
 from collections.abc import Callable
 
-from bpf.btf import GLOBAL, MODIFIERS, Btf, BtfType, Kind
+from bpf.btf import GLOBAL, MODIFIERS, Btf, BtfType, Kind, Member
 from bpf.errors import InputError
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,510}")
@@ -29,7 +29,42 @@ def refusal(btf: Btf) -> str | None:
     for tid, t in enumerate(btf.types):
         why = None if tid == 0 else _meta(t) or _RULES.get(t.kind, _fine)(btf, t)
         if why:
-            return f"type {tid} ({t.kind.name}{' ' if t.name else ''}{t.name}): {why}"
+            return f"{_shown(tid, t)}: {why}"
+    loop = _find_loop(btf)
+    return None if loop is None else f"{_shown(loop, btf.types[loop])}: Loop detected"
+
+
+def _shown(tid: int, t: BtfType) -> str:
+    return f"type {tid} ({t.kind.name}{' ' if t.name else ''}{t.name})"
+
+
+def _parts(t: BtfType) -> tuple[int, ...]:
+    """Types whose values lie within a value of this type."""
+    if t.kind is Kind.ARRAY or t.kind in MODIFIERS:
+        return (t.type,)
+    return tuple(m.type for m in t.members)
+
+
+def _find_loop(btf: Btf) -> int | None:
+    """A type that contains itself, not counting pointers to it."""
+    done: set[int] = set()
+    for root in range(len(btf.types)):
+        if root in done:
+            continue
+        path = {root}
+        pending = [(root, iter(_parts(btf.types[root])))]
+        while pending:
+            tid, rest = pending[-1]
+            part = next(rest, None)
+            if part is None:
+                pending.pop()
+                path.discard(tid)
+                done.add(tid)
+            elif part in path:
+                return part
+            elif part not in done:
+                path.add(part)
+                pending.append((part, iter(_parts(btf.types[part]))))
     return None
 
 
@@ -101,7 +136,21 @@ def _check_members(btf: Btf, t: BtfType) -> str | None:
         if (member.offset + 7) // 8 > t.size:
             return f"Member bits_offset of {member.name!r} exceeds its struct size"
         last = member.offset
+        why = _check_member(btf, t, member)
+        if why:
+            return f"{why} ({member.name!r})"
     return None
+
+
+def _check_member(btf: Btf, t: BtfType, member: Member) -> str | None:
+    """Whether the member's value lies within the struct."""
+    try:
+        size = btf.size_of(member.type)
+    except InputError:
+        return "Invalid member"
+    if not member.bits and member.offset % 8 and _end(btf, member.type) is not Kind.INT:
+        return "Member is not byte aligned"
+    return "Member exceeds struct_size" if member.offset + (member.bits or 8 * size) > 8 * t.size else None
 
 
 def _check_enum(_btf: Btf, t: BtfType) -> str | None:
