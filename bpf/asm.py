@@ -7,6 +7,7 @@ bpf.listing.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bpf import isa, progtypes
 from bpf.btf_build import BtfBuilder
@@ -268,25 +269,15 @@ class _Parser:
         unit.labels.append({})
 
     def _input(self, cur: Cursor) -> None:
-        values: dict[str, int] = {}
-        blobs: dict[str, bytes] = {}
+        values: dict[str, Any] = {}
         while cur.peek().kind != "end":
             key = cur.expect("data", "ctx", *_RUN_NUMBERS)
             if key in _RUN_NUMBERS:
                 name, high = _RUN_NUMBERS[key]
                 values[name] = cur.number(key, 0, high)
             else:
-                blobs[f"{key}_in"] = cur.hex(key) if cur.at_hex() else _empty(cur, key)
-        self.runs.append(
-            RunInput(
-                blobs.get("data_in"),
-                blobs.get("ctx_in"),
-                values.get("repeat", 1),
-                values.get("flags", 0),
-                values.get("data_out_size"),
-                values.get("ctx_out_size"),
-            )
-        )
+                values[f"{key}_in"] = cur.hex(key) if cur.at_hex() else _empty(cur, key)
+        self.runs.append(replace(RunInput(), **values))
 
     def _expect(self, cur: Cursor) -> None:
         if self.expect is not None:

@@ -200,7 +200,9 @@ def _kernel_call(insn: Insn, symbol: str | None) -> str:
     if insn.src == isa.PSEUDO_CALL:
         return f"call pc{insn.imm:+d}"
     name = "unknown"
-    if insn.src == isa.HELPER_CALL and insn.imm in HELPERS:
+    if insn.src == isa.HELPER_CALL and insn.imm == 0:
+        name = "bpf_unspec"  # has a number, but is no helper
+    elif insn.src == isa.HELPER_CALL and insn.imm in HELPERS:
         name = HELPERS[insn.imm].name
     elif insn.src == isa.PSEUDO_KFUNC_CALL:
         name = symbol or "kernel-function"

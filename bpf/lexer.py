@@ -44,7 +44,7 @@ class Cursor:
     """A place in a line. Every reading method raises InputError with line and column when it cannot read."""
 
     def __init__(self, text: str, what: str, line: int = 1) -> None:
-        self.text = strip_comment(text)
+        self.text = strip_comment(text).rstrip()
         self.what = what
         self.line = line
         self.at = 0
@@ -73,7 +73,7 @@ class Cursor:
     def _scan(self) -> Token:
         at = self.peek_at()
         if at >= len(self.text):
-            return Token("end", "", len(self.text.rstrip()))
+            return Token("end", "", at)
         match = _TOKEN.match(self.text, at)
         if match is None:
             char = self.text[at]

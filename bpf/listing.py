@@ -126,13 +126,12 @@ def _run_line(run: RunInput) -> str:
     for word, data in (("data", run.data_in), ("ctx", run.ctx_in)):
         if data is not None:
             parts.append(f"{word} {data.hex() or 'empty'}")
-    numbers = (
-        ("repeat", run.repeat, 1),
-        ("flags", run.flags, 0),
-        ("data_out", run.data_out_size, None),
-        ("ctx_out", run.ctx_out_size, None),
-    )
-    return " ".join(parts + [f"{word} {value}" for word, value, default in numbers if value != default])
+    plain = RunInput()
+    numbers = {"repeat": "repeat", "flags": "flags", "data_out": "data_out_size", "ctx_out": "ctx_out_size"}
+    for word, name in numbers.items():
+        if getattr(run, name) != getattr(plain, name):
+            parts.append(f"{word} {getattr(run, name)}")
+    return " ".join(parts)
 
 
 # ---------------------------------------------------------------- instructions

@@ -144,7 +144,7 @@ def _call(cur: Cursor) -> Statement:
     number = imm32(cur, "a number") if cur.accept("#") else None
     module = cur.number("a module's index", -0x8000, 0x7FFF) if cur.accept("@") else 0
     skip_name(cur)
-    if name == "unknown" and number is not None:
+    if name in ("unknown", "bpf_unspec") and number is not None:
         return _call_insn(isa.HELPER_CALL, number)
     if name == "kernel-function":
         return _call_insn(isa.PSEUDO_KFUNC_CALL, number or 0, module)
