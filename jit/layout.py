@@ -41,9 +41,9 @@ RETURN_THUNK: Final = "__x86_return_thunk"
 THIS_CPU_OFF: Final = "this_cpu_off"
 
 
-def private_stack_symbol(name: str) -> str:
-    """Name of the per-CPU memory that is the stack of function `name`."""
-    return f"priv_stack:{name}"
+def private_stack_symbol(sub: Subprog) -> str:
+    """Name of the per-CPU memory that is the stack of a function; names of functions alone may repeat."""
+    return f"priv_stack:{sub.name}:{sub.start}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def prologue(plan: Plan) -> Emitted:
         out.add_field(alu.movabs(ARENA, 0), 8, "symbol", symbol=ARENA_SYMBOL)
     if sub.private_stack:
         addend = PRIVATE_STACK_GUARD + -(-sub.stack_depth // WORD) * WORD
-        name = private_stack_symbol(sub.name)
+        name = private_stack_symbol(sub)
         if profile.percpu_far:
             out.add_field(alu.movabs(ARG6, 0), 8, "symbol", symbol=name, addend=addend)
         else:

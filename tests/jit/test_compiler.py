@@ -165,7 +165,7 @@ def test_barrier_and_private_stack() -> None:
     assert native(Insn(isa.OP_NOSPEC)) == "0faee8"
     compiled = one(Insn(isa.STX | isa.MEM | isa.DW, 10, 1, -8), private_stack=True, stack_depth=8)
     assert compiled.frame.stack_depth == 0
-    assert [reloc.symbol for reloc in compiled.relocs] == ["priv_stack:f", "this_cpu_off"]
+    assert [reloc.symbol for reloc in compiled.relocs] == ["priv_stack:f:0", "this_cpu_off"]
 
 
 def test_direct_tail_calls_tell_where_they_are_patched() -> None:

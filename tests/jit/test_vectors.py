@@ -25,7 +25,7 @@ _SYMBOLS = {
 def _layout(verified: Verified, options: dict[str, int]) -> Layout:
     symbols = {name: _CALLS + int(name.split("+")[1], 16) for name in verified.symbols.values()}
     symbols |= _SYMBOLS
-    symbols |= {"arena_vm_start": options.get("arena", 0), "priv_stack:f": options.get("priv", 0)}
+    symbols |= {"arena_vm_start": options.get("arena", 0), "priv_stack:f:0": options.get("priv", 0)}
     return Layout((_BASE,), symbols)
 
 
