@@ -105,7 +105,7 @@ def _call_table(
             f"arg {number}",
             parameter(call.callee, number),
             bpf_place(number),
-            native_place(number),
+            Text(native_place(number)),  # its brackets are no markup
             *values,
             mark,
         )

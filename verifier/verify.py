@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf import isa
+from bpf.errors import InputError
 from bpf.helpers import HELPERS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
@@ -130,19 +131,11 @@ def _throwing(
 def _accept(program: Program, progress: _Progress, log_level: int, mode: str) -> Verified:
     structure = _structure(program, progress)
     layout = structure.layout
-    context = certain.Context(
-        program.insns,
-        layout,
-        structure.graphs,
-        structure.edges,
-        structure.kfuncs,
-        program.prog_type,
-        program.license,
-    )
+    context = _context(program, structure)
     if mode == "strict":
         _check_callbacks(structure)
     found = certain.check_certain(context)
-    required = [max((certain.out_slots(context, at) for at in g.succ), default=0) for g in structure.graphs]
+    required = _required_slots(context)
     pointers = _pointer_args(context)
     uses = stack_use(program.insns, layout, structure.graphs, structure.edges, pointers)
     if program.prog_type not in _PRIVATE_STACK:
@@ -162,6 +155,78 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
             raise Refused("EINVAL", message, insn=function.start)
     listed = _subprogs(structure, uses, required, rewritten)
     text = log.render((), listed, 0, log.NO_STATS, log_level)
+    return _verified(program, structure, listed, rewritten, text)
+
+
+def assume(program: Program) -> Verified:
+    """`program` as if it had been accepted, for running what the verifier refuses. Nothing about it is certain.
+
+    A function's outgoing area holds every slot that its calls require and every slot that it writes. Raises InputError
+    when the program has no structure that could be compiled: a jump out of range, an invalid instruction, ...
+    """
+    try:
+        structure = _structure(program, _Progress())
+        context = _context(program, structure)
+        uses = stack_use(
+            program.insns, structure.layout, structure.graphs, structure.edges, _pointer_args(context)
+        )
+        _check_unresolved_kfuncs(program, structure)
+        depths = [use.depth for use in uses]
+        rewritten = fixups.rewrite(program.insns, structure.layout, depths, _used_kfuncs(program))
+    except Refused as no:
+        where = "" if no.insn is None else f"insn {no.insn}"
+        raise InputError(program.name, where, f"cannot run, verified or not: {no.messages[-1]}") from None
+    slots = [
+        max(required, written)
+        for required, written in zip(
+            _required_slots(context), _written_slots(program, structure), strict=True
+        )
+    ]
+    return _verified(program, structure, _subprogs(structure, uses, slots, rewritten), rewritten, "")
+
+
+def _context(program: Program, structure: _Structure) -> certain.Context:
+    return certain.Context(
+        program.insns,
+        structure.layout,
+        structure.graphs,
+        structure.edges,
+        structure.kfuncs,
+        program.prog_type,
+        program.license,
+    )
+
+
+def _required_slots(context: certain.Context) -> list[int]:
+    """For each function the most outgoing slots that one of its calls needs (bpf_out_stack_arg_cnt)."""
+    return [max((certain.out_slots(context, at) for at in g.succ), default=0) for g in context.graphs]
+
+
+def _written_slots(program: Program, structure: _Structure) -> list[int]:
+    """For each function the deepest outgoing slot that one of its instructions writes, plus one."""
+    return [
+        min(
+            max(
+                (
+                    isa.store_slot(insn.off) + 1
+                    for insn in program.insns[f.start : f.end]
+                    if isa.is_stack_arg_store(insn.code, insn.dst, insn.off)
+                ),
+                default=0,
+            ),
+            isa.MAX_STACK_ARG_SLOTS,
+        )
+        for f in structure.layout.functions
+    ]
+
+
+def _verified(
+    program: Program,
+    structure: _Structure,
+    listed: tuple[Subprog, ...],
+    rewritten: fixups.Rewritten,
+    text: str,
+) -> Verified:
     return Verified(
         program,
         rewritten.insns,

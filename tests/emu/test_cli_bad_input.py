@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tests.emu.conftest import Command, Ran
 
@@ -38,6 +39,7 @@ def truncated_btf(data: bytearray, elf: ELFFile) -> None:
 
 def unknown_relocation(data: bytearray, elf: ELFFile) -> None:
     section = elf.get_section_by_name(".relsyscall")
+    assert section is not None
     at = section["sh_offset"]
     info = struct.unpack_from("<Q", data, at + 8)[0]
     struct.pack_into("<Q", data, at + 8, info >> 32 << 32 | 77)
@@ -46,6 +48,7 @@ def unknown_relocation(data: bytearray, elf: ELFFile) -> None:
 def missing_map(data: bytearray, elf: ELFFile) -> None:
     """The map becomes an undefined symbol, as when its definition was forgotten."""
     table = elf.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
     index = next(i for i, symbol in enumerate(table.iter_symbols()) if symbol.name == "accounts")
     struct.pack_into("<H", data, table["sh_offset"] + index * SYMBOL + 6, 0)
 
