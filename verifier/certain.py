@@ -33,7 +33,7 @@ _LOAD_OK = 1 << 20
 _ALL_SLOTS = ((1 << isa.MAX_STACK_ARG_SLOTS) - 1) << _SLOT0
 _EVERYTHING_OTHER = ((1 << (_SLOT0 + isa.MAX_STACK_ARG_SLOTS)) - 1) << _OTHER
 
-_MAX_VISITS = 2048
+_BUDGET = 2 * isa.MAX_INSNS  # instructions in all activations together; beyond it, functions are not entered
 _SKB_TYPES = frozenset({"socket_filter", "sched_cls", "sched_act"})
 _NO_RETURN_VALUE = frozenset({"lsm", "struct_ops", "tracing", "ext"})  # some of their programs return nothing
 _GPL = frozenset(
@@ -86,6 +86,8 @@ class _Walk:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.insns = context.insns
+        self.budget = _BUDGET
+        self.below: dict[int, set[int]] = {}
         below_callbacks = self._reachable({e.target for some in context.edges for e in some if e.ref})
         self.suspects = set(below_callbacks)
         self.callbacks_pass_args = any(
@@ -119,10 +121,11 @@ class _Walk:
     def _function(self, index: int, arguments: int, depth: int) -> None:
         """One activation. arguments: mask of the registers among r1..r5 that may hold something."""
         key = (index, arguments, depth)
-        if key in self.visited or len(self.visited) >= _MAX_VISITS:
+        graph = self.context.graphs[index]
+        if key in self.visited or self.budget < len(graph.succ):
             return
         self.visited.add(key)
-        graph = self.context.graphs[index]
+        self.budget -= len(graph.succ)
         entry = arguments | 1 << isa.FP | _LOAD_OK | _EVERYTHING_OTHER
         function = graph.function
 
@@ -135,7 +138,9 @@ class _Walk:
             if is_bpf_call(self.insns[at]):
                 callee = self._callee(at)
                 self._suspect(callee, states[at])
-                self.suspects |= self._reachable({callee.index}) - {callee.index}
+                if callee.index not in self.below:
+                    self.below[callee.index] = self._reachable({callee.index}) - {callee.index}
+                self.suspects |= self.below[callee.index]
         for at in chain:
             self._check(function, at, states[at])
             if self.insns[at].is_call:

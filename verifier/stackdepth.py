@@ -129,7 +129,9 @@ class _Flow:
             new[_SLOTS_AT:] = [_NONE] * isa.MAX_STACK_ARG_SLOTS
         elif insn.cls in (isa.ALU64, isa.ALU, isa.LDX) and insn.dst != isa.FP:
             new[insn.dst] = self._value(insn, state)
-        return tuple(new)
+        after = tuple(new)
+        # Long programs have few different states; keeping one object for each saves their memory.
+        return state if after == state else after
 
     def _value(self, insn: Insn, state: State) -> Addresses:
         """Addresses that `insn` may put into its destination."""
