@@ -70,7 +70,7 @@ def assemble(text: str, what: str = "assembly") -> tuple[Insn, ...]:
     `okf_sum8#0`.
     """
     unit = Unit("")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         cur = Cursor(line, what, number)
         if cur.peek().kind != "end" and not read_label(cur, unit):
             read_instruction(cur, unit)
@@ -80,7 +80,7 @@ def assemble(text: str, what: str = "assembly") -> tuple[Insn, ...]:
 def parse(text: str, name: str) -> Assembly:
     """A `.bpf` text. name: what the program is called unless the text says so. Raises InputError."""
     parser = _Parser(name)
-    lines = text.splitlines()
+    lines = text.split("\n")
     if len(lines) > MAX_LINES:
         raise InputError(name, f"line {MAX_LINES + 1}", f"more than {MAX_LINES} lines")
     for number, line in enumerate(lines, 1):

@@ -11,9 +11,9 @@ _TOKEN = re.compile(
       | (?P<op>s(?:>>=|>=|<=|/=|%=|>|<)|<<=|>>=|\.\.\.|[-+*/|&%^!=<>]=|[-+*/|&%^=<>()\[\],:#@])
       | (?P<word>[A-Za-z_.$][A-Za-z0-9_.$]*)
       | (?P<string>"[^"]*")""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
-_HEX = re.compile(r"([0-9a-fA-F]+)(?:\*(\d+))?(?![A-Za-z0-9_.$*])")
+_HEX = re.compile(r"([0-9a-fA-F]+)(?:\*(\d+))?(?![A-Za-z0-9_.$*])", re.ASCII)
 _LABEL = re.compile(r"([A-Za-z_.$][A-Za-z0-9_.$]*)[ \t]*:")
 _COMMENT = re.compile(r';|//|"[^"]*"')
 _MAX_DATA = 1 << 24  # bytes one line may spell out with `00*N`
@@ -79,7 +79,7 @@ class Cursor:
             char = self.text[at]
             if char == '"':
                 self.fail('this string has no closing "', at)
-            if char.isdigit():
+            if char in "0123456789":
                 self.fail("malformed number", at)
             self.fail(f"unexpected character {char!a}", at)
         assert match.lastgroup is not None

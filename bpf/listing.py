@@ -46,7 +46,7 @@ def disassemble(program: Program, runs: Iterable[RunInput] = (), trailer: str = 
 def _quoted(text: str, what: str) -> str:
     if _WORD.match(text):
         return text
-    if '"' in text or len(text.splitlines()) > 1:
+    if '"' in text or "\n" in text:
         raise InputError(what, "", f"{text!a} cannot be written as text")
     return f'"{text}"'
 

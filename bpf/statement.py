@@ -29,7 +29,8 @@ from bpf.operands import (
 
 # `12: (bf) ` of the verifier's log, `12:	bf 21 00 00 00 00 00 00	` of llvm-objdump
 _PREFIX = re.compile(
-    r"[ \t]*(?:\d+:[ \t]*)?(?:\(([0-9a-f]{2})\)[ \t]*|([0-9a-f]{2}) (?:[0-9a-f]{2}[ \t]+){7,15})?"
+    r"[ \t]*(?:\d+:[ \t]*)?(?:\(([0-9a-f]{2})\)[ \t]*|([0-9a-f]{2}) (?:[0-9a-f]{2}[ \t]+){7,15})?",
+    re.ASCII,
 )
 
 _JUMP_BY_TEXT = {text: op for op, text in JUMP_OPS.items()}

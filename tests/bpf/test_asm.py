@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf.asm import Expectation, assemble, parse
@@ -292,6 +292,13 @@ def test_names_that_bare_instructions_cannot_have() -> None:
             assemble(text, "x")
 
 
+def test_line_breaks_and_digits_of_other_scripts() -> None:
+    assert len(assemble("exit\r\nexit\r\n")) == 2
+    for text in ("exit\u2028exit", "exit\x0cexit", "r1 = \u0665"):
+        with pytest.raises(InputError, match=r"line 1, column \d: unexpected character"):
+            assemble(text)
+
+
 WORDS = st.sampled_from(
     [
         "r1",
@@ -351,12 +358,14 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(WORDS, max_size=30).map(" ".join))
 def test_hostile_text_is_only_ever_an_input_error(text: str) -> None:
     with suppress(InputError):
         assert parse(text, "x").programs
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_hostile_characters_are_only_ever_an_input_error(text: str) -> None:
     with suppress(InputError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf import isa
@@ -19,6 +19,7 @@ from bpf.insn import Insn
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=80).map(lambda data: data[: len(data) // 8 * 8]))
 def test_encode_undoes_decode(data: bytes) -> None:
     assert encode(decode(data)) == data

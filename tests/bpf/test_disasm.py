@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf.asm import assemble
@@ -98,6 +98,7 @@ def test_symbols() -> None:
     assert disasm(Insn(0x18, 1, 1), Insn(0), style="text", symbol="out") == "r1 = map[out]"
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.builds(
         Insn,

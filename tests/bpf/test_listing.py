@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf.asm import parse
 from bpf.btf_build import BtfBuilder
 from bpf.codec import decode
 from bpf.decl import parse_decl
+from bpf.elf import load
 from bpf.errors import InputError
 from bpf.insn import Insn
 from bpf.listing import disassemble
@@ -60,6 +61,21 @@ def test_recordings() -> None:
             assert again.runs == request.runs
             if all(proto.count(",") < 12 for _, proto, _ in prototypes(request.program)):
                 assert prototypes(again.program) == prototypes(request.program)
+
+
+def test_objects() -> None:
+    seen = 0
+    for path in sorted((FIXTURES / "objects").glob("*.bpf.o")):
+        try:
+            loaded = load(path)
+        except InputError:  # some are there to be refused
+            continue
+        for program in loaded.programs:
+            again = parse(disassemble(program), "x").program
+            assert bare(again) == bare(program)
+            assert prototypes(again) == prototypes(program)
+            seen += 1
+    assert seen > 25
 
 
 def test_what_it_looks_like() -> None:
@@ -178,12 +194,14 @@ def programs(draw: st.DrawFn) -> Program:
     )
 
 
+@settings(max_examples=60, deadline=None)
 @given(programs())
 def test_generated_programs(program: Program) -> None:
     text = disassemble(program)
     assert parse(text, "x").program == program
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=8, max_size=64).map(lambda data: data[: len(data) // 8 * 8]))
 def test_any_bytes(data: bytes) -> None:
     program = Program("x", decode(data))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf import isa
@@ -84,6 +84,7 @@ INSNS = st.builds(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(INSNS)
 def test_no_form_exactly_where_the_kernel_refuses(insn: Insn) -> None:
     """But for fixups, and for values that are no matter of form."""
