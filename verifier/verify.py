@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bpf import isa
 from bpf.errors import InputError
+from bpf.errors import InputError
 from bpf.helpers import HELPERS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
@@ -50,7 +51,7 @@ def verify(program: Program, *, log_level: int = 1, mode: str = "kernel") -> Ver
     prototype or the mode is unknown.
     """
     if mode not in ("kernel", "strict"):
-        raise ValueError(f"mode must be 'kernel' or 'strict', not {mode!r}")
+        raise InputError("verifier mode", "", f"must be 'kernel' or 'strict', not {mode!r}")
     try:
         load.check_load(program)
     except Refused as no:

@@ -331,6 +331,11 @@ def test_strict_mode_refuses_callbacks_with_stack_arguments() -> None:
     assert verdict.message == "callback s has 6 > 5 args"
 
 
+def test_an_unknown_mode_is_bad_input() -> None:
+    with pytest.raises(InputError, match="must be 'kernel' or 'strict'"):
+        verify(program("r0 = 0\nexit"), mode="lenient")
+
+
 def test_calls_may_be_16_deep_and_no_deeper() -> None:
     def chain(count: int) -> str:
         text = "call f1\nexit\n"
