@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from bpf import isa
 from bpf.errors import InputError
-from bpf.errors import InputError
 from bpf.helpers import HELPERS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
