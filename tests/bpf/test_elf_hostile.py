@@ -17,12 +17,12 @@ from bpf.btf_ext import BtfExt
 from bpf.elf import Object
 from bpf.errors import InputError
 from bpf.proto import CType, FuncProto, Param
+from tests.bpf.elf_kit import SHDR, container
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 GOOD = (FIXTURES / "objects/globals_maps8.bpf.o").read_bytes()
 KFUNCS = (FIXTURES / "objects/kfunc_many_args.bpf.o").read_bytes()
 FEATURES = (FIXTURES / "elf/loader_features.bpf.o").read_bytes()
-SHDR = struct.Struct("<IIQQQQIIQQ")
 
 
 class Patch:
@@ -305,29 +305,6 @@ def test_many_programs_do_not_multiply_the_code() -> None:
     )
     assert isinstance(found, str)
     assert "all programs together have more than" in found
-
-
-def container(sections: dict[str, tuple[int, int, bytes]]) -> bytes:
-    """An ELF file of (type, flags, bytes) by name; .symtab is linked to .strtab."""
-    names, offsets = b"\0", []
-    for name in [*sections, ".names"]:
-        offsets.append(len(names))
-        names += name.encode() + b"\0"
-    rows = [*sections.values(), (3, 0, names)]
-    body, headers = b"", bytes(64)
-    strings = [*sections].index(".strtab") + 1
-    for offset, (kind, flags, data) in zip(offsets, rows, strict=True):
-        link, entry = (strings, 24) if kind == 2 else (0, 0)
-        headers += SHDR.pack(offset, kind, flags, 0, 64 + len(body), len(data), link, 0, 8, entry)
-        body += data
-    head = (
-        b"\x7fELF\x02\x01\x01"
-        + bytes(9)
-        + struct.pack(
-            "<HHIQQQIHHHHHH", 1, 247, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(rows) + 1, len(rows)
-        )
-    )
-    return head + body + headers
 
 
 @pytest.mark.parametrize("parse", [Btf.parse, BtfExt.parse])
