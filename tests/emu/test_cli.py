@@ -79,6 +79,14 @@ def test_run_json(bpfemu: Command, sum7: Path) -> None:
     assert result["sandbox"]["violations"] == []
 
 
+@pytest.mark.parametrize("file", sorted((FIXTURES / "text").glob("*.bpf")), ids=lambda file: file.stem)
+def test_every_text_fixture_meets_its_own_expectation(bpfemu: Command, file: Path) -> None:
+    ran = bpfemu("run", file, "--json")
+    result = json.loads(ran.out)
+    assert result["unexpected"] == []
+    assert ran.status == (0 if result["verify"]["accepted"] else 3), ran.out
+
+
 def test_run_with_a_packet(bpfemu: Command, tmp_path: Path) -> None:
     file = tmp_path / "length.bpf"
     file.write_text("prog tc\nlong main(struct __sk_buff *ctx):\n    r0 = *(u32 *)(r1 + 0)\n    exit\n")
