@@ -1,6 +1,6 @@
 """Loads a BPF object file: what libbpf 1.7 would hand to the kernel, one `Program` for each of its programs.
 
-Reads no bytes itself: elf_file, btf and btf_ext do; elf_maps makes the maps, btf_fixup the BTF, link the code.
+Reads no bytes itself: elf_file, btf and btf_ext do; elf_maps makes the maps, btf_fixup the BTF, elf_code and link the programs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,10 @@ from typing import TypeVar
 from bpf import btf_check, btf_fixup, elf_file, elf_maps, isa, progtypes
 from bpf.btf import EXTERN, GLOBAL, Btf, Kind
 from bpf.btf_ext import BtfExt, CoreRecord, FuncRecord, LineRecord
+from bpf.elf_code import Function, functions_of
 from bpf.elf_file import WEAK, ElfObject
 from bpf.errors import InputError
-from bpf.link import Extern, Function, Linked, Linker, UnsupportedError, functions_of
+from bpf.link import Extern, Linked, Linker, UnsupportedError
 from bpf.maps import MapSpec
 from bpf.program import FuncInfo, LineInfo, Program
 
