@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from emu.runtime.helpers.registry import EINVAL, ENOENT, U32, U64, Ptr, helper, skb_of
+from emu.runtime.helpers.registry import E2BIG, EAGAIN, EINVAL, U32, U64, Ptr, helper, skb_of
 from emu.runtime.traps import HelperTrap
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def get_route_realm(world: "World", skb: Ptr) -> int:
 def skb_under_cgroup(world: "World", skb: Ptr, bpf_map: Ptr, index: U32) -> int:
     """Cgroup arrays are empty here."""
     skb_of(world, skb)
-    return -ENOENT if index < world.map_at(bpf_map).spec.max_entries else -7
+    return -E2BIG if index >= world.map_at(bpf_map).spec.max_entries else -EAGAIN
 
 
 @helper("bpf_tcp_check_syncookie")

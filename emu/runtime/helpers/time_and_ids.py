@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from emu.runtime.helpers.registry import EINVAL, ENOENT, S32, U32, U64, Ptr, clear, helper
+from emu.runtime.helpers.registry import E2BIG, EAGAIN, EINVAL, S32, U32, U64, Ptr, clear, helper
 
 if TYPE_CHECKING:
     from emu.runtime.world import World
@@ -105,9 +105,7 @@ def get_current_ancestor_cgroup_id(world: "World", level: S32) -> int:
 @helper("bpf_current_task_under_cgroup")
 def current_task_under_cgroup(world: "World", bpf_map: Ptr, index: U32) -> int:
     """Cgroup arrays are empty here."""
-    del index
-    world.map_at(bpf_map)
-    return -ENOENT
+    return -E2BIG if index >= world.map_at(bpf_map).spec.max_entries else -EAGAIN
 
 
 @helper("bpf_get_attach_cookie")
