@@ -2,7 +2,7 @@
 
       0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
       0xffffc900000fc000  native stack     20 KiB  RW   unmapped guard pages on both sides (vmalloc area)
-      0xffffffff81000000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
+      0xffffffff81340000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
       0xffffffff82000000  variables        64 KiB  RW   kernel data that code names (this_cpu_off, private stacks)
       0xffffffffc0000000  image            16 MiB  RX   where a kernel puts modules and BPF programs
       emu.runtime.memory.ARENAS: packet, ctx, maps, heap  RW, the same host bytes that the runtime uses
@@ -25,7 +25,9 @@ STACK: Final = (
 )  # rbp of the main function: where the interpreter has its r10
 GUARD: Final = 1 << 16  # an access this near outside the stack counts as its overflow
 
-TEXT: Final = 0xFFFF_FFFF_8100_0000
+TEXT: Final = (
+    0xFFFF_FFFF_8134_0000  # so that call distances do not look like instructions that are watched for
+)
 TEXT_SIZE: Final = 128 << 10
 NATIVES: Final = TEXT + 0xC00  # symbols that are code of their own
 END: Final = TEXT + 0xF80  # where a run ends

@@ -134,7 +134,8 @@ class Machine:
             at += 16
         self.image[:] = b"\xcc" * len(self.image)
         cpu = self.cpu
-        cpu.on_code(self.ask, self.ask, self._on_ask)
+        cpu.on_code(self.ask, self.ask, cpu.code_hook(self._on_ask))
+        self._suspect = cpu.code_hook(self._on_suspect)
         cpu.on_interrupt(self._on_interrupt)
         cpu.on_bad_access(self._on_bad_access)
         for name in ("syscall", "sysenter", "cpuid", "in", "out"):
@@ -206,16 +207,14 @@ class Machine:
             image[addr - base : addr - base + len(code)] = code
         for handle in self._traps:
             self.cpu.unhook(handle)
-        hooked = bool(self._traps)
-        self._traps = []
         spans, vectors = forbidden.scan(chunks)
         if vectors != self._vectors:
             entry.allow_vectors(self.cpu, vectors)
             self._vectors = vectors
             self._clean = self.cpu.save()
-        self._traps = [self.cpu.on_code(first, last, self._on_suspect) for first, last in spans]
+        self._traps = [self.cpu.on_code(first, last, self._suspect) for first, last in spans]
         self._loads += 1
-        if spans or hooked or self._loads % _FLUSH_EVERY == 0:
+        if self._loads % _FLUSH_EVERY == 0:
             self.cpu.flush()
         else:
             self.cpu.forget(base, base + max(extent, self._extent, 1))

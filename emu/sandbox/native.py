@@ -72,6 +72,7 @@ class Processor:
         self._uc.ctl_set_tcg_buffer_size(_BUFFER)
         self._handle = self._uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
         self._keep: list[Any] = []
+        self._callbacks: dict[int, Any] = {}
         self._cell = ctypes.c_uint64()
         self._cell_ref = ctypes.byref(self._cell)
         self.failure: BaseException | None = None
@@ -82,8 +83,8 @@ class Processor:
         self._keep.append((host, cells))
         self._check(_lib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
 
-    def on_code(self, first: int, last: int, call: Callable[[int], None]) -> int:
-        """Call `call(address)` before each instruction that starts in [first, last]. Returns a handle for `unhook`."""
+    def code_hook(self, call: Callable[[int], None]) -> Any:
+        """What `on_code` takes: `call(address)` in a form that C can call."""
 
         def hook(_uc: int, addr: int, _size: int, _user: int) -> None:
             try:
@@ -91,7 +92,14 @@ class Processor:
             except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
                 self._fail(error)
 
-        return self._hook(uc_const.UC_HOOK_CODE, _CODE(hook), first, last)
+        return _CODE(hook)
+
+    def on_code(self, first: int, last: int, hook: Any) -> int:
+        """Call a `code_hook` before each instruction that starts in [first, last]. Returns a handle for `unhook`.
+
+        Code there that was translated before must be forgotten.
+        """
+        return self._hook(uc_const.UC_HOOK_CODE, hook, first, last)
 
     def on_interrupt(self, call: Callable[[int], None]) -> None:
         """Call `call(number)` at an exception or interrupt."""
@@ -137,12 +145,13 @@ class Processor:
             ctypes.c_uint64(first), ctypes.c_uint64(last), *more,
         )  # fmt: skip
         self._check(status, "hook")
-        self._keep.append(callback)
+        self._callbacks[handle.value] = callback
         return handle.value
 
     def unhook(self, handle: int) -> None:
         """Remove a hook. Not from inside a hook."""
         self._check(_lib.uc_hook_del(self._handle, handle), "unhook")
+        del self._callbacks[handle]
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error

@@ -191,3 +191,14 @@ def test_memory_stays_flat_over_thousands_of_programs(machine: Machine) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     many(5000)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4096  # KiB
+
+
+def test_fault_tolerant_load_clears_its_register_and_goes_on(machine: Machine) -> None:
+    code = entry.assemble("mov ecx, 3; l: mov rax, 0x10; mov rax, [rax]; add rax, rcx; loop l; ret", BASE)
+    at = BASE + code.index(bytes.fromhex("488b00"))
+    machine.load(object(), [(BASE, code)], {at: (3, "rax")})
+    assert machine.execute(0).done
+    assert machine.control.exit().rax == 1
+    machine.load(object(), [(BASE, code)])
+    stop = machine.execute(0)
+    assert (stop.done, stop.rip, stop.addr) == (False, at, 0x10)
