@@ -18,17 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpf import isa
-from bpf.btf_ext import CoreKind, CoreRecord
-from bpf.codec import decode
+from bpf.btf_ext import CoreKind
+from bpf.elf_code import Function
 from bpf.elf_file import (
     FUNC,
-    R_BPF_64_32,
-    R_BPF_64_64,
-    R_BPF_NONE,
     SECTION,
     ElfObject,
-    Relocation,
-    Section,
     Symbol,
 )
 from bpf.errors import InputError
