@@ -15,7 +15,18 @@ from bpf.maps import MapSpec
 from emu.runtime.memory import Memory, Region
 
 # Errors a map operation can return (negative), from include/uapi/asm-generic/errno*.h.
-ENOENT, E2BIG, EAGAIN, EBUSY, EEXIST, EINVAL, ENOSPC, EPERM, ENOTSUPP = 2, 7, 11, 16, 17, 22, 28, 1, 524
+ENOENT, E2BIG, EAGAIN, ENOMEM, EBUSY, EEXIST, EINVAL, ENOSPC, EPERM, ENOTSUPP = (
+    2,
+    7,
+    11,
+    12,
+    16,
+    17,
+    22,
+    28,
+    1,
+    524,
+)
 EOPNOTSUPP = 95
 
 # Flags of an update.
@@ -192,7 +203,7 @@ def preset(bpf_map: Map) -> None:
 
 
 _NAMES = {
-    1: "EPERM", 2: "ENOENT", 7: "E2BIG", 11: "EAGAIN", 16: "EBUSY", 17: "EEXIST", 22: "EINVAL", 28: "ENOSPC",
+    1: "EPERM", 2: "ENOENT", 7: "E2BIG", 11: "EAGAIN", 12: "ENOMEM", 16: "EBUSY", 17: "EEXIST", 22: "EINVAL", 28: "ENOSPC",
     95: "EOPNOTSUPP", 524: "ENOTSUPP",
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ element and leaves the old one as the spare. A program that still holds the old 
 from collections.abc import Iterator
 
 from bpf.maps import MapSpec
+from emu.runtime.lru import LruLists
 from emu.runtime.maps import (
     BPF_EXIST,
     BPF_F_LOCK,
@@ -19,7 +20,9 @@ from emu.runtime.maps import (
     EEXIST,
     EINVAL,
     ENOENT,
+    ENOMEM,
     EPERM,
+    F_NO_COMMON_LRU,
     F_RDONLY,
     Map,
     round8,
@@ -63,6 +66,11 @@ class HashMap(Map):
             return self.free.pop()
         slot = self.fresh
         self.fresh += 1
+        self._show(slot)
+        return slot
+
+    def _show(self, slot: int) -> None:
+        """Make the key and the values of a place known to the memory."""
         at = slot * self.elem_size + ELEM_KEY
         key = Region(
             self.elems + at,
@@ -77,7 +85,6 @@ class HashMap(Map):
         for cpu in range(self.cpus):
             start = at + cpu * round8(self.spec.value_size)
             self.value_region(self.elems + start, self.view[start : start + self.spec.value_size])
-        return slot
 
     def _fill(self, slot: int, key: bytes, value: bytes, cpu: int) -> None:
         """Write a new element: the value goes to one CPU's copy, the others become zero."""
@@ -185,14 +192,23 @@ class PerCpuHashMap(HashMap):
 
 
 class LruHashMap(HashMap):
-    """BPF_MAP_TYPE_LRU_HASH: a full table drops its least recently used element to make room.
+    """BPF_MAP_TYPE_LRU_HASH: a full table drops elements to make room, chosen as a kernel with one CPU would.
 
-    The kernel approximates this: it keeps an active and an inactive list, moves elements in batches, and
-    keeps free elements for each CPU, so that it drops elements earlier and in another order. Here `slots` is
-    in order of use: a program's lookup and each update make an element the most recent.
+    An update first takes a free place, which may drop an element even if the update then fails.
     """
 
-    spares = 1
+    spares = 0
+
+    def __init__(self, spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> None:
+        super().__init__(spec, index, memory, cpus)
+        self.lists = LruLists(spec.max_entries, self._drop, common=not spec.flags & F_NO_COMMON_LRU)
+        self.keys: dict[int, bytes] = {}  # place -> key
+        self._known: set[int] = set()  # places that were used before
+
+    def _drop(self, slot: int) -> bool:
+        """Take the element at a place out of the table; False when none is there."""
+        key = self.keys.pop(slot, None)
+        return key is not None and self.slots.pop(key, None) is not None
 
     def lookup(self, key: bytes, cpu: int = 0) -> int:
         """Address of the value of `key`, or 0; it counts as used."""
@@ -205,29 +221,74 @@ class LruHashMap(HashMap):
         return super().element(key)
 
     def _touch(self, key: bytes) -> None:
-        slot = self.slots.pop(key, None)
+        slot = self.slots.get(key)
         if slot is not None:
-            self.slots[key] = slot
+            self.lists.mark(slot)
 
-    def _make_room(self) -> None:
-        if len(self.slots) >= self.spec.max_entries:
-            self.delete(next(iter(self.slots)))
+    def _new(self) -> int | None:
+        slot = self.lists.take()
+        if slot is not None and slot not in self._known:
+            self._known.add(slot)
+            self._show(slot)
+        return slot
 
     def update(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
-        """Insert or replace; never E2BIG."""
+        """Insert `key`, or replace its element by a new one. Never E2BIG."""
         if flags > BPF_EXIST:
             return -EINVAL
+        slot = self._new()
+        if slot is None:
+            return -ENOMEM
         error = self.check_flags(key, flags)
         if error:
+            self.lists.give(slot)
             return error
-        if key not in self.slots:
-            self._make_room()
-        self._touch(key)
-        return super().update(key, value, flags, cpu)
+        old = self.slots.pop(key, None)
+        self._put(slot, key, value, cpu)
+        if old is not None:
+            self.lists.mark(slot)
+            self.keys.pop(old, None)
+            self.lists.give(old)
+        return 0
+
+    def _put(self, slot: int, key: bytes, value: bytes, cpu: int) -> None:
+        self._fill(slot, key, value, cpu)
+        self.slots[key] = slot
+        self.keys[slot] = key
+
+    def delete(self, key: bytes) -> int:
+        """Remove `key`."""
+        slot = self.slots.pop(key, None)
+        if slot is None:
+            return -ENOENT
+        del self.keys[slot]
+        self.lists.give(slot)
+        return 0
 
 
 class LruPerCpuHashMap(LruHashMap, PerCpuHashMap):
-    """BPF_MAP_TYPE_LRU_PERCPU_HASH."""
+    """BPF_MAP_TYPE_LRU_PERCPU_HASH: an element that is there is updated in place."""
 
     per_cpu = True
-    spares = 0
+
+    def update(self, key: bytes, value: bytes, flags: int = 0, cpu: int = 0) -> int:
+        """Set this CPU's copy."""
+        if flags > BPF_EXIST:
+            return -EINVAL
+        slot = None
+        if flags != BPF_EXIST:
+            slot = self._new()
+            if slot is None:
+                return -ENOMEM
+        error = self.check_flags(key, flags)
+        old = self.slots.get(key)
+        if not error and old is not None:
+            self.lists.mark(old)
+            at = self._at(old) + cpu * round8(self.spec.value_size)
+            self.view[at : at + len(value)] = value
+        elif not error and slot is not None:
+            self._put(slot, key, value, cpu)
+            return 0
+        if slot is not None:
+            self.lists.give(slot)
+        return error

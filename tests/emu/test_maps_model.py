@@ -1,7 +1,5 @@
 """Every kind of map against a few lines of Python, over random operations."""
 
-from collections import OrderedDict
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 from bpf.maps import MapSpec, MapType
 from emu.runtime.maps import Map
 from emu.runtime.maps_create import create
+from emu.runtime.maps_hash import HashMap, LruHashMap
 from emu.runtime.maps_ring import RingMap
 from emu.runtime.memory import Memory
 
@@ -66,14 +65,10 @@ class ArrayModel:
 
 
 class HashModel:
-    lru = False
-
     def __init__(self) -> None:
-        self.values: OrderedDict[bytes, bytes] = OrderedDict()
+        self.values: dict[bytes, bytes] = {}
 
     def get(self, key: bytes) -> bytes | None:
-        if self.lru and key in self.values:
-            self.values.move_to_end(key)
         return self.values.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -87,12 +82,8 @@ class HashModel:
         if flags == 2 and key not in self.values:
             return ENOENT
         if key not in self.values and len(self.values) == SIZE:
-            if not self.lru:
-                return E2BIG
-            self.values.popitem(last=False)
+            return E2BIG
         self.values[key] = value
-        if self.lru:
-            self.values.move_to_end(key)
         return 0
 
     def delete(self, key: bytes) -> int:
@@ -102,10 +93,6 @@ class HashModel:
         return sorted(self.values.items())
 
 
-class LruModel(HashModel):
-    lru = True
-
-
 @pytest.mark.parametrize(
     ("kind", "model"),
     [
@@ -113,8 +100,6 @@ class LruModel(HashModel):
         (MapType.PERCPU_ARRAY, ArrayModel),
         (MapType.HASH, HashModel),
         (MapType.PERCPU_HASH, HashModel),
-        (MapType.LRU_HASH, LruModel),
-        (MapType.LRU_PERCPU_HASH, LruModel),
     ],
 )
 @settings(max_examples=60, deadline=None)
@@ -142,6 +127,61 @@ def test_against_model(
                 assert MEMORY.read(addr, 12) == known
     size = 16 if ours.per_cpu else 12
     assert ours.contents() == tuple((key, value.ljust(size, b"\0")) for key, value in theirs.contents())
+
+
+@pytest.mark.parametrize("kind", [MapType.LRU_HASH, MapType.LRU_PERCPU_HASH])
+@pytest.mark.parametrize("flags", [0, 2])
+@settings(max_examples=60, deadline=None)
+@given(ops=OPS)
+def test_lru_tables_forget_but_never_lie(kind: MapType, flags: int, ops: list[tuple[object, ...]]) -> None:
+    ours, newest = make(kind, flags=flags), dict[bytes, bytes]()
+    for name, key, *rest in ops:
+        assert isinstance(key, bytes)
+        before = dict(ours.contents())
+        if name == "update":
+            value, how = rest
+            assert isinstance(value, bytes)
+            assert isinstance(how, int)
+            answer = ours.update(key, value, how)
+            if how not in (0, 1, 2):
+                assert (answer, dict(ours.contents())) == (EINVAL, before)
+            elif answer == 0:
+                newest[key] = value
+                assert ours.lookup(key)
+            else:
+                assert answer == (EEXIST if how == 1 else ENOENT)
+        elif name == "delete":
+            assert ours.delete(key) == (0 if key in before else ENOENT)
+            newest.pop(key, None)
+        else:
+            assert (ours.lookup(key) != 0) == (key in before)
+        assert len(ours.contents()) <= SIZE
+        for known, value in ours.contents():
+            assert value[:12] == newest[known]
+            assert (
+                MEMORY.read(ours.lookup(known) if name == "store" else address(ours, known), 12)
+                == newest[known]
+            )
+
+
+def address(table: Map, key: bytes) -> int:
+    """Where the value is, without marking the element as used."""
+    assert isinstance(table, HashMap)
+    return HashMap.lookup(table, key)
+
+
+def test_lru_lists_keep_every_node() -> None:
+    table = make(MapType.LRU_HASH, max_entries=300)
+    assert isinstance(table, LruHashMap)
+    for number in range(2000):
+        key = (number * 7 % 450).to_bytes(4, "little")
+        assert table.update(key, bytes(12)) == 0
+        if number % 3:
+            table.lookup((number * 5 % 450).to_bytes(4, "little"))
+        if number % 11 == 0:
+            table.delete((number % 450).to_bytes(4, "little"))
+        assert sum(table.lists.counts) == 300
+        assert len(table.slots) == len(table.keys) <= 300
 
 
 @settings(max_examples=60, deadline=None)
