@@ -19,7 +19,8 @@ from emu.runtime.testrun_base import (
 )
 from emu.runtime.traps import RunRefused
 
-SKB_HEADROOM = 1 << 14  # the kernel begins with NET_SKB_PAD = 64 bytes and grows it to as much as 16064 when asked
+# A kernel begins with NET_SKB_PAD, 64 bytes, and grows it to as much as 16064 when asked.
+SKB_HEADROOM = 1 << 14
 SKB_TAILROOM = 1 << 17
 SKB_LINEAR = PAGE - 64 - SHARED_INFO  # behind NET_SKB_PAD; NET_IP_ALIGN is 0 on x86
 TCP_CLOSE = 7
