@@ -4,7 +4,20 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.runtime.helpers.registry import EFAULT, EINVAL, ENOMEM, S32, U32, U64, Ptr, clear, helper, skb_of
+from emu.runtime.helpers.registry import (
+    EFAULT,
+    EINVAL,
+    ENODEV,
+    ENOMEM,
+    EOPNOTSUPP,
+    S32,
+    U32,
+    U64,
+    Ptr,
+    clear,
+    helper,
+    skb_of,
+)
 from emu.runtime.traps import HelperTrap
 
 if TYPE_CHECKING:
@@ -129,7 +142,7 @@ def skb_set_tstamp(world: "World", skb: Ptr, tstamp: U64, kind: U32) -> int:
     """Set the time stamp and its clock: 0 real time (then without a time), 1 monotonic, 2 TAI."""
     context, _ = skb_of(world, skb)
     if context["protocol"] not in (0x0008, 0xDD86):
-        return -95
+        return -EOPNOTSUPP
     if kind > 2 or (kind == 0) != (tstamp == 0):
         return -EINVAL
     context["tstamp"] = tstamp
@@ -170,7 +183,6 @@ def _ecn4(raw: bytes | None, store: Callable[[bytes], object]) -> int:
 
 MTU, HARD_HEADER = 65536, 14  # of the loopback device, number 1
 CHK_SEGS = 1
-ENODEV = 19
 
 
 def _check_mtu(world: "World", length: int, ifindex: int, mtu_len: int, diff: int) -> int:

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 MASK = (1 << 64) - 1
 
 U64 = Annotated[int, "u64"]
-S64 = Annotated[int, "s64"]
 U32 = Annotated[int, "u32"]
 S32 = Annotated[int, "s32"]
 Ptr = Annotated[int, "pointer"]
 
 # Errors that helpers return, negative; names as in include/uapi/asm-generic/errno*.h.
-EPERM, ENOENT, EFAULT, EACCES, ENODEV, EINVAL, ENOMEM = 1, 2, 14, 13, 19, 22, 12
-ERANGE, E2BIG, EEXIST, EALREADY, EOPNOTSUPP, ENOTSUPP, ENOSPC, EAGAIN = 34, 7, 17, 114, 95, 524, 28, 11
+ENOENT, E2BIG, EAGAIN, ENOMEM, EACCES, EFAULT, ENODEV, EINVAL = 2, 7, 11, 12, 13, 14, 19, 22
+ERANGE, EOPNOTSUPP, EALREADY, ENOTSUPP = 34, 95, 114, 524
 
 # By number: what World.helper calls with the world and `Helper.words` words.
 IMPLEMENTED: dict[int, Callable[..., HelperResult]] = {}
@@ -57,7 +56,6 @@ def s32(word: int) -> int:
 _READERS: dict[Any, Callable[[int], int]] = {
     U32: lambda word: word & 0xFFFFFFFF,
     S32: s32,
-    S64: lambda word: word - (1 << 64) if word >> 63 else word,
 }
 
 

@@ -129,7 +129,7 @@ for _name in (
     *(f"okf_{_made}x12" for _made in _NARROW),
 ):
     _logged(_name, _weighted)
-for _name, _value in {
+_VALUES: dict[str, Value] = {
     **{f"okf_ret_{_made}": _low32 for _made in _NARROW},
     "okf_ret_bool": _low32_bool,
     "okf_ret_s32_8": _sum32,
@@ -141,7 +141,8 @@ for _name, _value in {
     "okf_mem": _mem,
     "okf_mem_split": _mem,
     "okf_void6": _void6,
-}.items():
+}
+for _name, _value in _VALUES.items():
     _logged(_name, _value)
 
 
