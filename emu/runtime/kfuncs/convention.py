@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 RSP = 0xFFFFC90000003F58  # 8 above a multiple of 16, as the calling convention has it at a function's entry
 SLOTS = 12
-MODULE = "oracle_kfunc"
 
 
 @dataclass(slots=True)
