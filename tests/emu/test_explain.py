@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu import pipeline
+from emu.compare import compare
 from emu.explain import explain
 from emu.load import load_file
 from emu.pipeline import Case, Pipeline
@@ -87,7 +88,7 @@ def test_source_lines_are_shown_where_the_object_has_them() -> None:
     wrong = replace(call, args=(call.args[0] ^ 1, *call.args[1:]))
     run = replace(case.sandbox.runs[0], calls=(wrong, *case.sandbox.runs[0].calls[1:]))
     broken = replace(case.sandbox, runs=(run,))
-    found = pipeline.compare(case.interp, broken)
+    found = compare(case.interp, broken)
     assert found is not None
     lines = explain(found, case.request.program, case.image, broken)
     assert any(line.startswith("  source ") and "kfunc_many_args.bpf.c:" in line for line in lines), lines
