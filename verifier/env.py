@@ -1,0 +1,349 @@
+"""`Env`: all that one verification knows and counts (struct bpf_verifier_env), and how it writes its log.
+
+Every module of the main pass takes the Env first. It holds no rules but one: how registers are read and written
+(`check_reg_arg`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from bpf import isa
+from bpf.insn import Insn
+from bpf.program import Program
+from bpf.proto import FuncProto
+from verifier.refused import Refused
+from verifier.regs import NOT_INIT, NOT_INIT_REG, UNKNOWN_REG, Reg, UsedMap
+from verifier.state import FuncState, HistEntry, VState
+from verifier.subprogs import Function, Layout
+
+BPF_COMPLEXITY_LIMIT_INSNS: Final = 1_000_000
+BPF_COMPLEXITY_LIMIT_JMP_SEQ: Final = 8192
+
+LOG_LEVEL1: Final = 1
+LOG_LEVEL2: Final = 2
+LOG_STATS: Final = 4
+
+F_STRICT_ALIGNMENT: Final = 1 << 0
+F_ANY_ALIGNMENT: Final = 1 << 1
+F_TEST_STATE_FREQ: Final = 1 << 3
+F_SLEEPABLE: Final = 1 << 4
+F_XDP_HAS_FRAGS: Final = 1 << 5
+F_TEST_REG_INVARIANTS: Final = 1 << 7
+
+_GPL_LICENSES = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+
+
+class InsnAux:
+    """What was found out about one instruction (struct bpf_insn_aux_data). Mutable; 0 or False until found.
+
+    prune_point, jmp_point, force_checkpoint: where states are kept, where history is recorded, where a state must be
+      kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
+      cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before).
+    seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through.
+    map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
+      for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
+    indirect: a target of a gotox. in_fastcall, fastcall_spills_num: of fastcall patterns.
+    arena_args: (argument 1..5, may be null) of a kfunc's arena pointers. kinsn: whatever a module keeps about a call.
+    """
+
+    __slots__ = (
+        "arena_args",
+        "calls_callback",
+        "fastcall_spills_num",
+        "force_checkpoint",
+        "in_fastcall",
+        "indirect",
+        "is_iter_next",
+        "jmp_point",
+        "kinsn",
+        "live_regs",
+        "loop_inline",
+        "map_key",
+        "map_ptr",
+        "prune_point",
+        "ptr_type",
+        "scc",
+        "seen",
+    )
+
+    def __init__(self) -> None:
+        self.prune_point = False
+        self.jmp_point = False
+        self.force_checkpoint = False
+        self.calls_callback = False
+        self.is_iter_next = False
+        self.scc = 0
+        self.live_regs = 0
+        self.seen = False
+        self.ptr_type = NOT_INIT
+        self.map_ptr: Any = None
+        self.map_key: Any = None
+        self.loop_inline: tuple[bool, int] | None = None
+        self.indirect = False
+        self.in_fastcall = False
+        self.fastcall_spills_num = 0
+        self.arena_args: tuple[tuple[int, bool], ...] = ()
+        self.kinsn: Any = None
+
+
+class SubprogInfo:
+    """What was found out about one function (struct bpf_subprog_info, struct bpf_func_info_aux). Mutable.
+
+    function: from verifier/subprogs.py (start, end, name, type_id, nargs, is_global, ...).
+    arg_cnt: parameters as the kernel's four bits hold them; set by btf_prepare_func_args only (B.1), 0 before.
+    stack_arg_cnt: incoming + most outgoing stack-argument slots seen (C.1). max_out_stack_arg_cnt: highest slot written
+      + 1. args, args_cached: parameter types as funccalls.py keeps them. unreliable: a call did not match its BTF (B.2).
+    called: some call may enter it: global functions are verified only then. stack_depth: bytes of r10 stack, as written.
+    fastcall_stack_off, keep_fastcall_stack: of fastcall patterns. Effects: might_sleep, changes_pkt_data, might_throw.
+    verified_insns: insn_processed of this function alone, insns_self and insns_total of the statistics.
+    """
+
+    __slots__ = (
+        "arg_cnt",
+        "args",
+        "args_cached",
+        "called",
+        "changes_pkt_data",
+        "fastcall_stack_off",
+        "function",
+        "insns_self",
+        "insns_total",
+        "is_async_cb",
+        "is_cb",
+        "is_exception_cb",
+        "keep_fastcall_stack",
+        "max_out_stack_arg_cnt",
+        "might_sleep",
+        "might_throw",
+        "stack_arg_cnt",
+        "stack_depth",
+        "unreliable",
+    )
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.arg_cnt = 0
+        self.stack_arg_cnt = 0
+        self.max_out_stack_arg_cnt = 0
+        self.args: Any = None
+        self.args_cached = False
+        self.unreliable = False
+        self.called = False
+        self.stack_depth = 0
+        self.fastcall_stack_off = 0
+        self.keep_fastcall_stack = False
+        self.might_sleep = False
+        self.changes_pkt_data = False
+        self.might_throw = False
+        self.is_cb = False
+        self.is_async_cb = False
+        self.is_exception_cb = function.is_exception_cb
+        self.insns_self = 0
+        self.insns_total = 0
+
+    @property
+    def in_stack_args(self) -> int:
+        """Incoming slots (bpf_in_stack_arg_cnt)."""
+        return max(self.arg_cnt - isa.MAX_REG_ARGS, 0)
+
+
+class Pending:
+    """A branch still to explore (struct bpf_verifier_stack_elem). log_pos: where the log was cut to at its turn."""
+
+    __slots__ = ("insn_idx", "log_pos", "prev_insn_idx", "state")
+
+    def __init__(self, state: VState, insn_idx: int, prev_insn_idx: int, log_pos: int) -> None:
+        self.state = state
+        self.insn_idx = insn_idx
+        self.prev_insn_idx = prev_insn_idx
+        self.log_pos = log_pos
+
+
+class Env:
+    """One verification.
+
+    program, insns, layout, kfuncs (call instruction -> prototype): what is verified; never changed.
+    prog_type, sleepable, gpl, license: of the program. flags: Program.prog_flags. mode: "kernel" or "strict".
+    strict_alignment: F_STRICT_ALIGNMENT was asked for. test_state_freq: F_TEST_STATE_FREQ.
+    maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. subprogs: one SubprogInfo a function.
+    log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose2` says whether traces are wanted (LOG_LEVEL2, or 1 in the
+      second run that makes the log of a refused program).
+    cur_state: the state being explored; regs: its current frame's registers (the same list as cur_state.func.regs; set
+      anew by `enter_frame`). insn_idx, prev_insn_idx: where it stands and where it came from. insn: insns[insn_idx].
+    pending: branches to explore, the last is next. explored: checkpoints by instruction.
+    id_gen: the last id given out. insn_processed, jmps_processed, prev_*: counters of the kernel's heuristics.
+    scratched_regs, scratched_stack_slots: bits of what the log shows behind an instruction.
+    cur_hist: the history entry of this instruction, or None.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout,
+        kfuncs: Mapping[int, FuncProto],
+        *,
+        log_level: int = 0,
+        mode: str = "kernel",
+    ) -> None:
+        self.program = program
+        self.insns: Sequence[Insn] = program.insns
+        self.layout = layout
+        self.kfuncs = kfuncs
+        self.prog_type = program.prog_type
+        self.flags = program.prog_flags
+        self.sleepable = bool(program.prog_flags & F_SLEEPABLE)
+        self.license = program.license
+        self.gpl = program.license in _GPL_LICENSES
+        self.mode = mode
+        self.strict_alignment = bool(program.prog_flags & F_STRICT_ALIGNMENT)
+        self.test_state_freq = bool(program.prog_flags & F_TEST_STATE_FREQ)
+        self.maps = [UsedMap(i, spec) for i, spec in enumerate(program.maps)]
+        self.aux = [InsnAux() for _ in program.insns]
+        self.subprogs = [SubprogInfo(function) for function in layout.functions]
+        self.log_level = log_level
+        self.verbose2 = bool(log_level & LOG_LEVEL2)
+        self.cur_state = VState()
+        self.regs: list[Reg] = []
+        self.insn_idx = 0
+        self.prev_insn_idx = -1
+        self.insn: Insn = program.insns[0]
+        self.pending: list[Pending] = []
+        self.explored: list[list[Any]] = [[] for _ in program.insns]
+        self.id_gen = 0
+        self.insn_processed = 0
+        self.prev_insn_processed = 0
+        self.jmps_processed = 0
+        self.prev_jmps_processed = 0
+        self.max_states_per_insn = 0
+        self.total_states = 0
+        self.peak_states = 0
+        self.longest_mark_read_walk = 0
+        self.scratched_regs = 0
+        self.scratched_stack_slots = 0
+        self.cur_hist: HistEntry | None = None
+        self.seen_direct_write = False
+        self.log: list[str] = []
+        self.said: list[int] = []
+
+    # ---- state
+
+    @property
+    def func(self) -> FuncState:
+        """The current frame (cur_func)."""
+        return self.cur_state.frames[-1]
+
+    def new_id(self) -> int:
+        """An id never given out before (++env->id_gen)."""
+        self.id_gen += 1
+        return self.id_gen
+
+    def enter_state(self, state: VState) -> None:
+        """`state` is the one being explored from now on."""
+        self.cur_state = state
+        self.regs = state.frames[-1].regs
+
+    def enter_frame(self) -> None:
+        """The number of frames changed: `regs` follows."""
+        self.regs = self.cur_state.frames[-1].regs
+
+    def set_reg(self, regno: int, reg: Reg) -> None:
+        """Writes a register of the current frame."""
+        self.regs[regno] = reg
+
+    def push_state(self, insn_idx: int, prev_insn_idx: int) -> VState:
+        """A copy of the current state to be explored later from insn_idx (push_stack); change it as needed.
+
+        Refuses when 8,192 branches are waiting.
+        """
+        state = self.cur_state.copy()
+        self.pending.append(Pending(state, insn_idx, prev_insn_idx, len(self.log)))
+        if len(self.pending) > BPF_COMPLEXITY_LIMIT_JMP_SEQ:
+            self.refuse("E2BIG", f"The sequence of {len(self.pending)} jumps is too complex.")
+        if state.parent is not None:
+            # Of the state that was copied from: its parent has one more child to wait for.
+            state.parent.branches += 1
+        return state
+
+    # ---- log
+
+    def write(self, text: str) -> None:
+        """verbose(): explaining text, with its line ends; belongs to Rejected.messages."""
+        self.said.append(len(self.log))
+        self.log.append(text)
+
+    def trace(self, text: str) -> None:
+        """Text that shows what happens (states, instructions, backtracking); ask `verbose2` before you make it."""
+        self.log.append(text)
+
+    def reset_log(self, pos: int) -> None:
+        """Forgets what was written since `pos` (bpf_vlog_reset)."""
+        del self.log[pos:]
+        while self.said and self.said[-1] >= pos:
+            self.said.pop()
+
+    def refuse(self, errno: str, *messages: str, insn: int | None = None) -> NoReturn:
+        """Ends the verification: writes the lines (no line ends) and raises Refused. errno: "EACCES".
+
+        insn: where, if not at the current instruction. Without messages, what was written before explains.
+        """
+        for message in messages:
+            self.write(message + "\n")
+        raise Refused(errno, *self.messages(), insn=self.insn_idx if insn is None else insn)
+
+    def messages(self) -> tuple[str, ...]:
+        """All explaining lines so far, without line ends."""
+        return tuple("".join(self.log[i] for i in self.said).splitlines())
+
+    def bug(self, text: str) -> NoReturn:
+        """verifier_bug(): the kernel's own check failed."""
+        self.refuse("EFAULT", f"verifier bug: {text}")
+
+    # ---- what the log shows behind an instruction
+
+    def scratch_reg(self, regno: int) -> None:
+        """mark_reg_scratched."""
+        self.scratched_regs |= 1 << regno
+
+    def scratch_slot(self, spi: int) -> None:
+        """mark_stack_slot_scratched."""
+        self.scratched_stack_slots |= 1 << spi
+
+
+def reg_arg_name(argno: int) -> str:
+    """Name of argument 1, 2, ... in messages: R1 .. R5, then *(R11-8), *(R11-16), ..."""
+    return f"R{argno}" if argno <= isa.MAX_REG_ARGS else f"*(R11-{8 * (argno - isa.MAX_REG_ARGS)})"
+
+
+def get_func_arg_reg(env: Env, argno: int) -> Reg:
+    """State of argument 1, 2, ... of the call at hand: a register, or an outgoing slot of the current frame."""
+    if argno <= isa.MAX_REG_ARGS:
+        return env.regs[argno]
+    args = env.cur_state.frames[-1].stack_args
+    slot = argno - isa.MAX_REG_ARGS - 1
+    return args[slot] if slot < len(args) else NOT_INIT_REG
+
+
+def set_func_arg_reg(env: Env, argno: int, reg: Reg) -> None:
+    """Replaces argument 1, 2, ...; the slot exists."""
+    if argno <= isa.MAX_REG_ARGS:
+        env.regs[argno] = reg
+    else:
+        env.cur_state.frames[-1].stack_args[argno - isa.MAX_REG_ARGS - 1] = reg
+
+
+def check_src(env: Env, regno: int) -> Reg:
+    """Reads a register (check_reg_arg with SRC_OP): its state; refuses one that holds nothing."""
+    reg = env.regs[regno]
+    env.scratched_regs |= 1 << regno
+    if reg.type == NOT_INIT:
+        env.refuse("EACCES", f"R{regno} !read_ok")
+    return reg
+
+
+def check_dst(env: Env, regno: int, *, mark: bool = True) -> None:
+    """A register is about to be written (DST_OP; DST_OP_NO_MARK with mark=False); marked, it becomes unknown."""
+    env.scratched_regs |= 1 << regno
+    if regno == isa.FP:
+        env.refuse("EACCES", "frame pointer is read only")
+    if mark:
+        env.regs[regno] = UNKNOWN_REG
