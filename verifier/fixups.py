@@ -1,20 +1,23 @@
-"""What is done to an accepted program before the JIT sees it, as far as that needs no knowledge of values.
+"""What is done to an accepted program before the JIT sees it.
 
-Source: bpf_opt_remove_nops and bpf_do_misc_fixups of kernel/bpf/fixups.c, bpf_gen_ld_abs of net/core/filter.c.
-Not here, since they need the abstract interpretation: removal of dead code, conversion of context accesses, inlining
-of helpers, pointers of kptrs and per-cpu objects.
+Source: kernel/bpf/fixups.c, bpf_gen_ld_abs of net/core/filter.c. In the kernel's order: bpf_loop is inlined, dead code
+goes, divisions, packet loads, may_goto and calls are patched, 32-bit compare-exchanges get their zero extension. Context
+accesses are not converted: contexts here have their UAPI layout.
 
 A program is rewritten in two steps: each slot becomes a list of items, whose outward jumps name an old slot; then the
 items are laid out and all distances computed. A jump to a rewritten instruction goes to the start of its items.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.insn import Insn
-from bpf.program import KfuncRef
+from bpf.program import KfuncRef, Program
+from verifier import inline, zext
+from verifier.deadcode import Trimmed, trim
 from verifier.divmod import patch_division
+from verifier.facts import Facts
 from verifier.refused import Refused
 from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, is_jump, jump_target
 
@@ -26,8 +29,7 @@ _SKB_LOAD = {
     2: "bpf_skb_load_helper_16_no_cache",
     4: "bpf_skb_load_helper_32_no_cache",
 }
-# x86 leaves the upper half of rax alone when a 32-bit compare succeeds. The kernel adds this where it saw the upper
-# half read; here that is not known, so it is added everywhere. imm 1 marks it as one of the verifier's own.
+# Behind a 32-bit compare-exchange (zext.py); imm 1 marks it as one of the verifier's own.
 _ZEXT_R0 = Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
 _CTX = 6  # LD_ABS finds the packet in r6
 
@@ -43,113 +45,151 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The new program. place: new slot of each old one. starts: first slot of each function; extra: bytes of stack it
-    uses more.
+    """The new program. place: new slot of each slot of the program, of a removed one that of the next that stays.
+
+    functions: numbers, in the verified program, of the functions that are left; starts: first slot of each;
+    depths: bytes of r10 stack of each, with what the rewriting added.
     """
 
     insns: tuple[Insn, ...]
     origin: tuple[int, ...]
     symbols: dict[int, str]
     place: tuple[int, ...]
+    functions: tuple[int, ...]
     starts: tuple[int, ...]
-    extra: tuple[int, ...]
+    depths: tuple[int, ...]
     kfuncs: tuple[KfuncRef, ...]
 
 
-def rewrite(
-    insns: Sequence[Insn],
-    layout: Layout,
-    depths: Sequence[int],
-    kfuncs: Sequence[KfuncRef],
-) -> Rewritten:
-    """All rewritings. depths: stack in use by each function. Raises Refused when a jump no longer reaches."""
-    removed = _nops(insns)
-    refs = {ref.insn: index for index, ref in enumerate(kfuncs)}
+def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
+    """All rewritings, in the kernel's order. Raises Refused when a jump no longer reaches.
+
+    layout: the program's functions as they were verified. Functions without live code are gone afterwards.
+    """
+    trimmed = trim(program.insns, facts.seen)
+    draft = _Draft(program, layout, facts, trimmed)
+    insns = trimmed.insns
     items: list[Sequence[Item]] = []
     at = 0
     while at < len(insns):
-        if at in removed:
-            items.append(())
-        elif insns[at].code == isa.LD_IMM64:
+        if insns[at].code == isa.LD_IMM64:
             target = at + insns[at].imm + 1 if is_func_ref(insns[at]) else None
             items += [(Item(insns[at], target),), (Item(insns[at + 1]),)]
             at += 1
         else:
-            items.append(_items(insns, at, depths[layout.at(at).index], refs))
+            items.append(draft.items(at))
         at += 1
-    looping = {
-        layout.at(a).index for a, i in enumerate(insns) if i.code == isa.OP_MAY_GOTO and a not in removed
-    }
-    extra = tuple(MAY_GOTO_STACK if f.index in looping else 0 for f in layout.functions)
-    prefixes = {
-        f.start: _may_goto_prologue(depths[f.index] + MAY_GOTO_STACK)
-        for f in layout.functions
-        if extra[f.index]
-    }
-    return _lay_out(items, prefixes, layout, extra, tuple(kfuncs))
+    return draft.lay_out(items)
 
 
-def _nops(insns: Sequence[Insn]) -> set[int]:
-    """Slots of `goto +0` and `may_goto +0`, and of a may_goto that only jumps over such."""
-    removed: set[int] = set()
-    for at, insn in enumerate(insns):
-        if insn.code not in (isa.OP_JA, isa.OP_MAY_GOTO) or (insn.dst, insn.src, insn.off, insn.imm) != (
-            0,
-            0,
-            0,
-            0,
-        ):
-            continue
-        removed.add(at)
-        # As the kernel, go back only from a may_goto, to the instructions whose distance it was.
-        before = at - 1
-        while insn.code == isa.OP_MAY_GOTO and before >= 0 and _becomes_nop(insns, before, removed):
-            removed.add(before)
-            before -= 1
-    return removed
+class _Draft:
+    """A trimmed program with what is known of it; makes the items of each slot, then places them."""
 
+    def __init__(self, program: Program, layout: Layout, facts: Facts, trimmed: Trimmed) -> None:
+        self.insns = trimmed.insns
+        self.trimmed = trimmed
+        self.maps = program.maps
+        self.facts = facts
+        self.kept = [f for f in layout.functions if any(facts.seen[f.start : f.end])]
+        place = (*trimmed.place, len(trimmed.insns))
+        self.layout = Layout([replace(f, start=place[f.start], end=place[f.end]) for f in self.kept])
+        self.callback_starts = {f.index: place[f.start] for f in self.kept}
+        self.numbers = {f.index: number for number, f in enumerate(self.kept)}
+        new = {old: at for at, old in enumerate(trimmed.origin)}
+        used = [
+            ref
+            for ref in sorted(program.kfuncs, key=lambda ref: ref.insn)
+            if ref.insn in new and program.insns[ref.insn].src == isa.PSEUDO_KFUNC_CALL
+        ]
+        self.kfuncs = tuple(used)
+        self.refs = {new[ref.insn]: index for index, ref in enumerate(used)}
+        self.loops = {new[at]: callback for at, callback in facts.loop_inline.items() if at in new}
+        self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
+        self.swaps = zext.needed(trimmed.insns)
+        looping = {self._number(at) for at in self.loops}
+        self.depths = [
+            facts.depths[f.index] + (inline.loop_extra(facts.depths[f.index]) if number in looping else 0)
+            for number, f in enumerate(self.kept)
+        ]
+        timed = {self._number(a) for a, insn in enumerate(trimmed.insns) if insn.code == isa.OP_MAY_GOTO}
+        self.extra = tuple(MAY_GOTO_STACK if number in timed else 0 for number in range(len(self.kept)))
 
-def _becomes_nop(insns: Sequence[Insn], at: int, removed: set[int]) -> bool:
-    insn = insns[at]
-    if insn.code != isa.OP_MAY_GOTO or insn.off <= 0 or insn.imm:
-        return False
-    return all(slot in removed for slot in range(at + 1, at + 1 + insn.off))
+    def _number(self, at: int) -> int:
+        """The number, among those that are left, of the function that slot `at` lies in."""
+        return self.numbers[self.layout.at(at).index]
 
+    def items(self, at: int) -> Sequence[Item]:
+        """What slot `at` of the trimmed program becomes."""
+        insn = self.insns[at]
+        division = patch_or_none(insn)
+        if division is not None:
+            return division
+        if insn.cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
+            return _packet_load(insn)
+        if insn.code == isa.OP_MAY_GOTO:
+            return _may_goto(at + 1 + insn.off, self.depths[self._number(at)])
+        if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
+            return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
+        if at in self.swaps:
+            return (Item(insn), Item(_ZEXT_R0))
+        if is_bpf_call(insn):
+            return (Item(insn, at + insn.imm + 1),)
+        if insn.is_call:
+            return self._call(insn, at)
+        if is_jump(insn):
+            return (Item(insn, jump_target(self.insns, at)),)
+        return (Item(insn),)
 
-def _items(insns: Sequence[Insn], at: int, depth: int, kfuncs: Mapping[int, int]) -> Sequence[Item]:
-    insn = insns[at]
-    division = patch_or_none(insn)
-    if division is not None:
-        return division
-    if insn.cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
-        return _packet_load(insn)
-    if insn.code == isa.OP_MAY_GOTO:
-        return _may_goto(at + 1 + insn.off, depth)
-    if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
-        return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
-    if insn.code == isa.STX | isa.ATOMIC | isa.W and insn.imm == isa.CMPXCHG:
-        return (Item(insn), Item(_ZEXT_R0))
-    if is_bpf_call(insn):
-        return (Item(insn, at + insn.imm + 1),)
-    if insn.is_call:
-        return (Item(_call(insn, at, kfuncs)),)
-    if is_jump(insn):
-        return (Item(insn, jump_target(insns, at)),)
-    return (Item(insn),)
+    def _call(self, insn: Insn, at: int) -> Sequence[Item]:
+        if insn.src == isa.PSEUDO_KFUNC_CALL:
+            return (Item(Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, self.refs.get(at, insn.imm))),)
+        if insn.imm == TAIL_CALL:
+            return (Item(Insn(isa.OP_TAIL_CALL)),)
+        pieces = None
+        callback = None
+        if at in self.loops:
+            pieces = inline.loop(self.depths[self._number(at)])
+            callback = self.callback_starts[self.loops[at]]
+        else:
+            index = self.map_of_call.get(at)
+            pieces = inline.replacement(insn.imm, None if index is None else self.maps[index])
+        if pieces is None:
+            return (Item(insn),)
+        return tuple(Item(p.insn, callback if p.callback else None, p.symbol) for p in pieces)
+
+    def lay_out(self, items: Sequence[Sequence[Item]]) -> Rewritten:
+        """Places prefixes and items; jumps go behind a function's prefix, calls in front of it."""
+        prefixes = {
+            f.start: _may_goto_prologue(self.depths[number] + MAY_GOTO_STACK)
+            for number, f in enumerate(self.layout.functions)
+            if self.extra[number]
+        }
+        place: list[int] = []
+        entries: dict[int, int] = {}
+        flat: list[tuple[int, Item]] = []
+        for old, some in enumerate(items):
+            entries[old] = len(flat)
+            flat += [(old, item) for item in prefixes.get(old, ())]
+            place.append(len(flat))
+            flat += [(old, item) for item in some]
+        place.append(len(flat))
+        insns = tuple(_aimed(item, at, old, place, entries) for at, (old, item) in enumerate(flat))
+        return Rewritten(
+            insns,
+            tuple(self.trimmed.origin[old] for old, _ in flat),
+            {at: item.symbol for at, (_, item) in enumerate(flat) if item.symbol},
+            tuple(place[new] for new in self.trimmed.place),
+            tuple(f.index for f in self.kept),
+            tuple(entries[f.start] for f in self.layout.functions),
+            tuple(depth + more for depth, more in zip(self.depths, self.extra, strict=True)),
+            self.kfuncs,
+        )
 
 
 def patch_or_none(insn: Insn) -> Sequence[Item] | None:
     """Items of a division that must not fault, or None."""
     patch = patch_division(insn)
     return None if patch is None else tuple(Item(new) for new in patch)
-
-
-def _call(insn: Insn, at: int, kfuncs: Mapping[int, int]) -> Insn:
-    if insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL:
-        return Insn(isa.OP_TAIL_CALL)
-    if insn.src == isa.PSEUDO_KFUNC_CALL and at in kfuncs:
-        return Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, kfuncs[at])
-    return insn
 
 
 def _packet_load(insn: Insn) -> Sequence[Item]:
@@ -189,34 +229,6 @@ def _may_goto_prologue(depth: int) -> Sequence[Item]:
         Item(Insn(isa.ST | isa.MEM | isa.DW, isa.FP, off=-depth, imm=_MAY_GOTO_ROUNDS)),
         Item(Insn(isa.ST | isa.MEM | isa.DW, isa.FP, off=-depth + 8, imm=0)),
     )
-
-
-def _lay_out(
-    items: Sequence[Sequence[Item]],
-    prefixes: Mapping[int, Sequence[Item]],
-    layout: Layout,
-    extra: tuple[int, ...],
-    kfuncs: tuple[KfuncRef, ...],
-) -> Rewritten:
-    """Places prefixes and items; jumps go behind a function's prefix, calls in front of it."""
-    place: list[int] = []
-    entries: dict[int, int] = {}
-    flat: list[tuple[int, Item]] = []
-    for old, some in enumerate(items):
-        prefix = prefixes.get(old, ())
-        entries[old] = len(flat)
-        flat += [(old, item) for item in prefix]
-        place.append(len(flat))
-        flat += [(old, item) for item in some]
-    insns = []
-    symbols = {}
-    for at, (old, item) in enumerate(flat):
-        insns.append(_aimed(item, at, old, place, entries))
-        if item.symbol:
-            symbols[at] = item.symbol
-    starts = tuple(entries[f.start] for f in layout.functions)
-    origin = tuple(old for old, _ in flat)
-    return Rewritten(tuple(insns), origin, symbols, tuple(place), starts, extra, kfuncs)
 
 
 def _aimed(item: Item, at: int, old: int, place: Sequence[int], entries: Mapping[int, int]) -> Insn:

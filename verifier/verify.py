@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from bpf import isa
 from bpf.errors import InputError
 from bpf.helpers import HELPERS
-from bpf.program import KfuncRef, Program
+from bpf.program import Program
 from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
 from verifier import calls, certain, cfg, fixups, load, log, resolve, subprogs
+from verifier.facts import Facts
 from verifier.kfuncs import THROW, resolve_kfuncs
 from verifier.refused import Refused
 from verifier.stackdepth import StackUse, stack_use
@@ -148,12 +149,12 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
         ]
         calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
     _check_unresolved_kfuncs(program, structure)
-    rewritten = fixups.rewrite(program.insns, layout, [use.depth for use in uses], _used_kfuncs(program))
+    rewritten = fixups.rewrite(program, layout, _facts(program, uses))
     for function, wrote, slots in zip(layout.functions, found.writes, required, strict=True):
         if wrote > slots and not found.callbacks_pass_args:
             message = f"func#{function.index} writes {wrote} stack arg slots, but calls only require {slots}"
             raise Refused("EINVAL", message, insn=function.start)
-    listed = _subprogs(structure, uses, required, rewritten)
+    listed = _subprogs(structure, required, rewritten)
     text = log.render((), listed, 0, log.NO_STATS, log_level)
     return _verified(program, structure, listed, rewritten, text)
 
@@ -171,8 +172,7 @@ def assume(program: Program) -> Verified:
             program.insns, structure.layout, structure.graphs, structure.edges, _pointer_args(context)
         )
         _check_unresolved_kfuncs(program, structure)
-        depths = [use.depth for use in uses]
-        rewritten = fixups.rewrite(program.insns, structure.layout, depths, _used_kfuncs(program))
+        rewritten = fixups.rewrite(program, structure.layout, _facts(program, uses))
     except Refused as no:
         where = "" if no.insn is None else f"insn {no.insn}"
         raise InputError(program.name, where, f"cannot run, verified or not: {no.messages[-1]}") from None
@@ -182,7 +182,7 @@ def assume(program: Program) -> Verified:
             _required_slots(context), _written_slots(program, structure), strict=True
         )
     ]
-    return _verified(program, structure, _subprogs(structure, uses, slots, rewritten), rewritten, "")
+    return _verified(program, structure, _subprogs(structure, slots, rewritten), rewritten, "")
 
 
 def _context(program: Program, structure: _Structure) -> certain.Context:
@@ -269,13 +269,9 @@ def _check_unresolved_kfuncs(program: Program, structure: _Structure) -> None:
             raise Refused("EINVAL", message, insn=at)
 
 
-def _used_kfuncs(program: Program) -> list[KfuncRef]:
-    """The references that name a kfunc call, in program order."""
-    return [
-        ref
-        for ref in sorted(program.kfuncs, key=lambda ref: ref.insn)
-        if 0 <= ref.insn < len(program.insns) and program.insns[ref.insn].src == isa.PSEUDO_KFUNC_CALL
-    ]
+def _facts(program: Program, uses: Sequence[StackUse]) -> Facts:
+    """What is known without the main pass: any instruction may be reached."""
+    return Facts((True,) * len(program.insns), depths=tuple(use.depth for use in uses))
 
 
 def _check_callbacks(structure: _Structure) -> None:
@@ -289,30 +285,31 @@ def _check_callbacks(structure: _Structure) -> None:
 
 
 def _subprogs(
-    structure: _Structure,
-    uses: Sequence[StackUse],
-    required: Sequence[int],
-    rewritten: fixups.Rewritten,
+    structure: _Structure, required: Sequence[int], rewritten: fixups.Rewritten
 ) -> tuple[Subprog, ...]:
+    """The functions that are left after the rewriting."""
     reachable = calls.tail_call_reachable(structure.layout, structure.edges)
     throws = any(graph.leaves for graph in structure.graphs)
     ends = (*rewritten.starts[1:], len(rewritten.insns))
-    return tuple(
-        Subprog(
-            f.title,
-            start,
-            end,
-            f.kind,
-            arg_cnt=f.arg_cnt if f.index else 1,
-            stack_depth=use.depth + more,
-            in_stack_args=f.in_stack_args,
-            out_stack_args=slots,
-            has_tail_call=f.has_tail_call,
-            tail_call_reachable=reachable[f.index],
-            is_exception_cb=f.is_exception_cb,
-            is_exception_boundary=throws and f.index == 0,
+    out = []
+    for number, start, end, depth in zip(
+        rewritten.functions, rewritten.starts, ends, rewritten.depths, strict=True
+    ):
+        f = structure.layout.functions[number]
+        out.append(
+            Subprog(
+                f.title,
+                start,
+                end,
+                f.kind,
+                arg_cnt=f.arg_cnt if f.index else 1,
+                stack_depth=depth,
+                in_stack_args=f.in_stack_args,
+                out_stack_args=required[number],
+                has_tail_call=f.has_tail_call,
+                tail_call_reachable=reachable[number],
+                is_exception_cb=f.is_exception_cb,
+                is_exception_boundary=throws and f.index == 0,
+            )
         )
-        for f, use, slots, start, end, more in zip(
-            structure.layout.functions, uses, required, rewritten.starts, ends, rewritten.extra, strict=True
-        )
-    )
+    return tuple(out)
