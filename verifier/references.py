@@ -1,0 +1,209 @@
+"""References: what a program acquired and must release, and what becomes of pointers when it does.
+
+Sources: acquire_reference, release_reference, check_reference_leak, check_resource_leak, clear_all_pkt_pointers,
+invalidate_* and ref_* of kernel/bpf/verifier.c. Knows no calls (helpercalls.py, kfunccalls.py decide what is released).
+"""
+
+from verifier.env import Env
+from verifier.regs import (
+    DYNPTR_TYPE_SKB,
+    DYNPTR_TYPE_SKB_META,
+    DYNPTR_TYPE_XDP,
+    MEM_ALLOC,
+    MEM_PERCPU,
+    MEM_RCU,
+    NON_OWN_REF,
+    NOT_INIT,
+    NOT_INIT_REG,
+    PTR_MAYBE_NULL,
+    PTR_TO_MEM,
+    PTR_TO_PACKET,
+    PTR_TO_PACKET_END,
+    PTR_TO_PACKET_META,
+    PTR_UNTRUSTED,
+    UNKNOWN_REG,
+    Reg,
+    base_type,
+)
+from verifier.state import (
+    INVALID_SLOT,
+    REF_TYPE_PTR,
+    STACK_DYNPTR,
+    STACK_ITER,
+    STACK_SPILL,
+    Ref,
+    Slot,
+    VState,
+)
+
+CALLER_SAVED = range(6)
+_PACKET_TYPES = frozenset({PTR_TO_PACKET, PTR_TO_PACKET_META, PTR_TO_PACKET_END})
+_PACKET_SLICES = DYNPTR_TYPE_SKB | DYNPTR_TYPE_XDP | DYNPTR_TYPE_SKB_META
+
+
+def acquire_reference(env: Env, insn_idx: int, parent_id: int = 0) -> int:
+    """Something was acquired: its new id. parent_id: the reference that it depends on."""
+    new = env.new_id()
+    env.cur_state.refs.append(Ref(REF_TYPE_PTR, new, insn_idx, parent_id))
+    return new
+
+
+def find_reference_state(state: VState, ref_id: int) -> bool:
+    """Whether `ref_id` is a reference that is still held."""
+    return any(ref.id == ref_id and ref.type == REF_TYPE_PTR for ref in state.refs)
+
+
+def reg_is_referenced(env: Env, reg: Reg) -> bool:
+    """Whether the register holds such a reference."""
+    return bool(env.cur_state.refs) and find_reference_state(env.cur_state, reg.id)
+
+
+def release_reference_nomark(state: VState, ref_id: int) -> bool:
+    """Drops the reference and leaves the registers alone; whether there was one."""
+    for i, ref in enumerate(state.refs):
+        if ref.id == ref_id and ref.type == REF_TYPE_PTR:
+            del state.refs[i]
+            return True
+    return False
+
+
+def release_reference(env: Env, ref_id: int) -> None:
+    """Releases an object and all that was derived from it; pointers to them become unknown numbers.
+
+    A reference that depends on a released one can be reached no more: it must be released before.
+    """
+    state = env.cur_state
+    release_reference_nomark(state, ref_id)
+    todo = [ref_id]
+    while todo:
+        current = todo.pop()
+        for ref in state.refs:
+            if ref.type == REF_TYPE_PTR and ref.parent_id == current:
+                env.refuse(
+                    "EINVAL",
+                    f"Leaking reference id={ref.id} alloc_insn={ref.insn_idx}. Release it first.",
+                )
+        for derived in _invalidate(state, current):
+            if derived and derived not in todo:
+                todo.append(derived)
+
+
+def _invalidate(state: VState, ref_id: int) -> list[int]:
+    """Makes what has the id, or lives in it, unknown; ids of the latter."""
+    derived: list[int] = []
+
+    def touched(reg: Reg) -> bool:
+        if reg.parent_id == ref_id:
+            derived.append(reg.id)
+            return True
+        return reg.id == ref_id
+
+    for frame in state.frames:
+        for i, reg in enumerate(frame.regs):
+            if touched(reg):
+                frame.regs[i] = UNKNOWN_REG
+        for i, slot in enumerate(frame.stack):
+            kind = slot.types[7]
+            if kind == STACK_SPILL and touched(slot.reg):
+                frame.stack[i] = Slot(slot.types, UNKNOWN_REG)
+            elif kind == STACK_DYNPTR and touched(slot.reg):
+                lower = i - 1 if slot.reg.first_slot else i
+                frame.stack[lower] = INVALID_SLOT
+                frame.stack[lower + 1] = INVALID_SLOT
+        for i, reg in enumerate(frame.stack_args):
+            if reg.type != NOT_INIT and touched(reg):
+                frame.stack_args[i] = UNKNOWN_REG
+    return derived
+
+
+def check_reference_leak(env: Env, exception_exit: bool) -> bool:
+    """Names every reference that is still held where the program, or a thrown exception, leaves it."""
+    state = env.cur_state
+    if not exception_exit and state.curframe:
+        return False
+    lingering = False
+    for ref in state.refs:
+        if ref.type != REF_TYPE_PTR:
+            continue
+        if env.prog_type == "struct_ops" and not exception_exit and env.regs[0].id == ref.id:
+            continue
+        env.write(f"Unreleased reference id={ref.id} alloc_insn={ref.insn_idx}\n")
+        lingering = True
+    return lingering
+
+
+def check_resource_leak(env: Env, exception_exit: bool, check_lock: bool, prefix: str) -> None:
+    """Refuses to leave, or to do what `prefix` names, with references, locks or sections open."""
+    state = env.cur_state
+    if check_lock and state.active_locks:
+        env.refuse("EINVAL", f"{prefix} cannot be used inside bpf_spin_lock-ed region")
+    if check_reference_leak(env, exception_exit):
+        env.refuse("EINVAL", f"{prefix} would lead to reference leak")
+    if not check_lock:
+        return
+    if state.active_irq_id:
+        env.refuse("EINVAL", f"{prefix} cannot be used inside bpf_local_irq_save-ed region")
+    if state.active_rcu_locks:
+        env.refuse("EINVAL", f"{prefix} cannot be used inside bpf_rcu_read_lock-ed region")
+    if state.active_preempt_locks:
+        env.refuse("EINVAL", f"{prefix} cannot be used inside bpf_preempt_disable-ed region")
+
+
+def clear_all_pkt_pointers(env: Env) -> None:
+    """The packet may have moved: pointers into it, and slices of dynptrs over it, become unknown numbers."""
+
+    def change(reg: Reg) -> Reg:
+        base = base_type(reg.type)
+        if base in _PACKET_TYPES or (base == PTR_TO_MEM and reg.type & _PACKET_SLICES):
+            return UNKNOWN_REG
+        return reg
+
+    env.cur_state.update_regs(change)
+
+
+def invalidate_non_owning_refs(env: Env) -> None:
+    """A lock is released: pointers to objects that it protected become unknown numbers."""
+    env.cur_state.update_regs(lambda reg: UNKNOWN_REG if reg.type & NON_OWN_REF else reg)
+
+
+def invalidate_rcu_protected_refs(env: Env) -> None:
+    """The last RCU section ends: pointers that it protected may be stale from here on."""
+
+    def change(reg: Reg) -> Reg:
+        if not reg.type & MEM_RCU:
+            return reg
+        return reg.with_type(reg.type & ~(MEM_RCU | PTR_MAYBE_NULL) | PTR_UNTRUSTED)
+
+    env.cur_state.update_regs(change)
+    for frame in env.cur_state.frames:
+        for i, slot in enumerate(frame.stack):
+            if slot.types[7] == STACK_ITER:
+                reg = change(slot.reg)
+                if reg is not slot.reg:
+                    frame.stack[i] = Slot(slot.types, reg)
+
+
+def ref_convert_alloc_rcu_protected(env: Env, ref_id: int) -> bool:
+    """A per-cpu object goes to a map while RCU still protects it; whether it was held."""
+    found = release_reference_nomark(env.cur_state, ref_id)
+
+    def change(reg: Reg) -> Reg:
+        if reg.id != ref_id or not (reg.type & MEM_ALLOC and reg.type & MEM_PERCPU):
+            return reg
+        return reg.with_(id=0, type=reg.type & ~MEM_ALLOC | MEM_RCU)
+
+    env.cur_state.update_regs(change)
+    return found
+
+
+def invalidate_outgoing_stack_args(env: Env) -> None:
+    """A call clobbers the current frame's outgoing slots: the array stays, its values are gone (C.6 of the rules)."""
+    args = env.func.stack_args
+    if args:
+        args[:] = [NOT_INIT_REG] * len(args)
+
+
+def clear_caller_saved_regs(env: Env) -> None:
+    """R0..R5 hold nothing after a call."""
+    env.scratched_regs |= 0b11_1111
+    env.regs[0:6] = [NOT_INIT_REG] * 6
