@@ -48,6 +48,8 @@ class Verified:
       "arch_bpf_timed_may_goto") called there instead of a helper.
     indirect_targets: slots that a gotox can reach. arena_args: slot of a kfunc call -> (argument 1..5, may be null) of
       its arena pointers, which the JIT turns into kernel addresses.
+    inlined: instructions of the program whose helper call is one no more: instructions, or an internal function, stand
+      for it, so that native code shows no call of the helper there.
     pruned: True when the abstract interpretation ran; False while only the first layer judged it.
     """
 
@@ -61,6 +63,7 @@ class Verified:
     stats: dict[str, int] = field(default_factory=dict)
     verified_insns: int = 0
     pruned: bool = False
+    inlined: frozenset[int] = frozenset()
     indirect_targets: frozenset[int] = frozenset()
     arena_args: dict[int, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ explains the rest, so only it is reported. Knows outcomes, not engines.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpf.maps import MapSpec
 from emu.outcome import CallRecord, Outcome, RunResult
@@ -31,6 +31,16 @@ class Difference:
     callee: str = ""
     argument: int | None = None
     native: int | None = None
+
+
+def without_inlined(outcome: Outcome, inlined: frozenset[int]) -> Outcome:
+    """An interpreter's outcome without the calls that native code does not make (`Verified.inlined`)."""
+    if not inlined:
+        return outcome
+    runs = tuple(
+        replace(run, calls=tuple(c for c in run.calls if c.insn not in inlined)) for run in outcome.runs
+    )
+    return replace(outcome, runs=runs)
 
 
 def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Difference | None:

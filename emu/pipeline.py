@@ -10,7 +10,7 @@ from time import perf_counter
 from bpf.errors import InputError
 from bpf.program import Program, Request
 from bpf.verified import Rejected, Verified
-from emu.compare import Difference, compare
+from emu.compare import Difference, compare, without_inlined
 from emu.interp import Interpreter
 from emu.outcome import Outcome
 from emu.runtime.world import World
@@ -95,7 +95,9 @@ class Pipeline:
                 except InputError as error:
                     case = replace(case, error=case.error or error)
         if case.interp is not None and case.sandbox is not None:
-            case = replace(case, difference=compare(case.interp, case.sandbox, request.program.maps))
+            assert case.image is not None
+            expected = without_inlined(case.interp, case.image.verified.inlined)
+            case = replace(case, difference=compare(expected, case.sandbox, request.program.maps))
         return replace(case, seconds=perf_counter() - started)
 
     def _stage(self, engine: str, case: Case) -> Case:

@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bpf.verified import Rejected
+from emu.compare import without_inlined
 from emu.explain import bpf_place, native_place, parameter
 from emu.outcome import CallRecord, Outcome, RunResult
 from emu.pipeline import Case
@@ -65,7 +66,7 @@ def _remark(case: Case, runs: tuple[RunResult, ...]) -> str:
 def call_tables(case: Case, limit: int = 20) -> list[Table]:
     """Every call of a kfunc or helper as a table of its arguments, both engines side by side; `limit` a run."""
     tables = []
-    left, right = _runs(case.interp), _runs(case.sandbox)
+    left, right = _runs(_compared(case)), _runs(case.sandbox)
     for number in range(max(len(left), len(right))):
         one = left[number].calls if number < len(left) else ()
         other = right[number].calls if number < len(right) else ()
@@ -81,6 +82,13 @@ def call_tables(case: Case, limit: int = 20) -> list[Table]:
                 )
             )
     return tables
+
+
+def _compared(case: Case) -> Outcome | None:
+    """The interpreter's outcome with the calls that native code makes, too."""
+    if case.interp is None or case.image is None:
+        return case.interp
+    return without_inlined(case.interp, case.image.verified.inlined)
 
 
 def _runs(outcome: Outcome | None) -> tuple[RunResult, ...]:

@@ -48,7 +48,7 @@ class Rewritten:
     """The new program. place: new slot of each slot of the program, of a removed one that of the next that stays.
 
     functions: numbers, in the verified program, of the functions that are left; starts: first slot of each;
-    depths: bytes of r10 stack of each, with what the rewriting added.
+    depths: bytes of r10 stack of each, with what the rewriting added. inlined: as in `Verified`.
     """
 
     insns: tuple[Insn, ...]
@@ -59,6 +59,7 @@ class Rewritten:
     starts: tuple[int, ...]
     depths: tuple[int, ...]
     kfuncs: tuple[KfuncRef, ...]
+    inlined: frozenset[int]
 
 
 def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
@@ -105,6 +106,7 @@ class _Draft:
         self.refs = {new[ref.insn]: index for index, ref in enumerate(used)}
         self.loops = {new[at]: callback for at, callback in facts.loop_inline.items() if at in new}
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
+        self.inlined: set[int] = set()
         self.swaps = zext.needed(trimmed.insns)
         looping = {self._number(at) for at in self.loops}
         self.depths = [
@@ -155,6 +157,8 @@ class _Draft:
             pieces = inline.replacement(insn.imm, None if index is None else self.maps[index])
         if pieces is None:
             return (Item(insn),)
+        if len(pieces) > 1:
+            self.inlined.add(self.trimmed.origin[at])
         return tuple(Item(p.insn, callback if p.callback else None, p.symbol) for p in pieces)
 
     def lay_out(self, items: Sequence[Sequence[Item]]) -> Rewritten:
@@ -183,6 +187,7 @@ class _Draft:
             tuple(entries[f.start] for f in self.layout.functions),
             tuple(depth + more for depth, more in zip(self.depths, self.extra, strict=True)),
             self.kfuncs,
+            frozenset(self.inlined),
         )
 
 

@@ -236,6 +236,7 @@ def _verified(
         rewritten.symbols,
         text,
         dict(log.NO_STATS),
+        inlined=rewritten.inlined,
         indirect_targets=frozenset(
             rewritten.place[old] for table in structure.tables.values() for old in table
         ),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bpf.helpers import BY_NAME
+from bpf.helpers import BY_NAME, HELPERS
 from bpf.kfuncs import KFUNCS
 from emu.runtime.callback import HelperResult
-from emu.runtime.internals import INTERNALS
+from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
 
@@ -44,12 +44,16 @@ class Callee:
 
 
 def callee_of(symbol: str) -> Callee:
-    """The function behind a symbol; symbols are the kernel's names."""
+    """The function behind a symbol; symbols are the kernel's names. A map type's own operation is its helper."""
     helper = BY_NAME.get(symbol)
     if helper is not None:
         return Callee(symbol, "helper", helper.nargs, helper.ret.kind == "RET_VOID", helper.id)
     if symbol in INTERNALS:
         return Callee(symbol, "internal", INTERNALS[symbol][0])
+    number = helper_behind(symbol)
+    if number is not None:
+        behind = HELPERS[number]
+        return Callee(behind.name, "helper", behind.nargs, behind.ret.kind == "RET_VOID", number)
     kfunc = KFUNCS.get(symbol)
     if kfunc is not None:
         proto = kfunc.proto

@@ -177,6 +177,13 @@ class Machine:
             addr = self._data[name] = addresses.DATA + len(self._data) * addresses.DATA_STEP
         return addr
 
+    def set_variable(self, name: str, value: int) -> None:
+        """Give a variable of the kernel that some program refers to a 64-bit value; others are ignored."""
+        addr = self._data.get(name)
+        if addr is not None:
+            at = addr - addresses.DATA
+            self._data_host[at : at + 8] = value.to_bytes(8, "little")
+
     def stack_word(self, at: int) -> bytes:
         """The eight bytes at offset `at` of the native stack."""
         return bytes(self.stack[at : at + 8])

@@ -100,6 +100,7 @@ class Sandbox:
         self.seconds = seconds
         self.code = CodeMap(functions)
         self._main = functions[0]
+        self._reads_clock = "jiffies" in self.layout.symbols
         self._chunks = chunks
         self._fixups = {
             function.addr + off: (length, register)
@@ -145,7 +146,8 @@ class Sandbox:
     def _once(self, ctx: int) -> tuple[int, Trap | None]:
         machine, calls = self.machine, self._calls
         machine.load(self, self._chunks, self._fixups)
-        machine.on_ask = calls.ask
+        self._set_clock()
+        machine.on_ask = self._ask if self._reads_clock else calls.ask
         machine.watchdog.seconds = self.seconds
         try:
             stop = machine.execute(ctx)
@@ -166,6 +168,16 @@ class Sandbox:
         return 0, traps.trap_of(
             stop, machine, self.code, self.seconds, calls.latest.site if calls.latest else None
         )
+
+    def _set_clock(self) -> None:
+        """jiffies is a variable that native code may read by itself; the clock moves when helpers ask for it."""
+        if self._reads_clock:
+            self.machine.set_variable("jiffies", self.world.env.jiffies())
+
+    def _ask(self) -> bool:
+        goes_on = self._calls.ask()
+        self._set_clock()
+        return goes_on
 
     def _fill_prog_arrays(self) -> None:
         """Pointers to programs, where native tail calls look for them."""
