@@ -89,6 +89,9 @@ class Ref:
         self.ptr = ptr
 
 
+# (frameno, whether it is a register, its number or the spi of a spilled one)
+LinkedReg = tuple[int, bool, int]
+
 # ---- HistEntry.flags
 
 INSN_F_STACK_ACCESS: Final = 1  # through spi of frame
@@ -101,13 +104,19 @@ class HistEntry:
     """One step that backtracking cannot find out by itself (struct bpf_jmp_history_entry).
 
     idx, prev_idx: the instruction and the one before it on this path. flags: INSN_F_*. frame, spi: of the stack access.
-    linked_regs: the registers that a conditional jump refined together, as packed by verifier/precision.py; 0 for none.
+    linked_regs: the registers that a conditional jump refined together, (frameno, is_reg, register or spi) each.
     """
 
     __slots__ = ("flags", "frame", "idx", "linked_regs", "prev_idx", "spi")
 
     def __init__(
-        self, idx: int, prev_idx: int, flags: int = 0, frame: int = 0, spi: int = 0, linked_regs: int = 0
+        self,
+        idx: int,
+        prev_idx: int,
+        flags: int = 0,
+        frame: int = 0,
+        spi: int = 0,
+        linked_regs: "tuple[LinkedReg, ...]" = (),
     ) -> None:
         self.idx = idx
         self.prev_idx = prev_idx
