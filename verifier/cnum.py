@@ -63,10 +63,10 @@ def intersect(abase: int, asize: int, bbase: int, bsize: int, top: int) -> Arc:
         if gap <= asize:
             return (abase, asize) if asize <= bsize else (bbase, bsize)
         tail = (gap + bsize) & top
-        return abase, (asize if asize < tail else tail)
+        return abase, (min(tail, asize))
     if asize >= gap:
         rest = asize - gap
-        return bbase, (rest if rest < bsize else bsize)
+        return bbase, (min(bsize, rest))
     return top, top
 
 

@@ -135,7 +135,9 @@ class Num:
     @property
     def is_violated(self) -> bool:
         """A range is empty: no number is meant, the branch is dead (range_bounds_violation)."""
-        return (self.base == U_MAX and self.size == U_MAX) or (self.base32 == HALF_MAX and self.size32 == HALF_MAX)
+        return (self.base == U_MAX and self.size == U_MAX) or (
+            self.base32 == HALF_MAX and self.size32 == HALF_MAX
+        )
 
     def contains(self, word: int) -> bool:
         """Whether the concrete 64-bit word is one that is meant: all three parts allow it."""
@@ -147,7 +149,9 @@ class Num:
 
     def holds(self, other: "Num") -> bool:
         """Whether this one allows all that `other` does, as pruning asks it (range_within and tnum_in)."""
-        return self is other or (self.range_holds(other) and tnum.holds(self.value, self.mask, other.value, other.mask))
+        return self is other or (
+            self.range_holds(other) and tnum.holds(self.value, self.mask, other.value, other.mask)
+        )
 
     def range_holds(self, other: "Num") -> bool:
         """The ranges' part of `holds` (range_within)."""
