@@ -118,9 +118,7 @@ def _sync_linked(bt: Backtrack, hist: HistEntry | None) -> None:
 _sync_linked_if_followed = _sync_linked
 
 
-def _alu(
-    env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None
-) -> None:
+def _alu(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
     del env, idx, subseq_idx, hist
     if not bt.wants(insn.dst) or insn.op in (isa.END, isa.NEG):
         return
@@ -143,16 +141,12 @@ def _load(bt: Backtrack, reg: int, hist: HistEntry | None) -> None:
         bt.slots[hist.frame] |= 1 << hist.spi
 
 
-def _ldx(
-    env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None
-) -> None:
+def _ldx(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
     del env, idx, subseq_idx
     _load(bt, insn.dst, hist)
 
 
-def _store(
-    env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None
-) -> None:
+def _store(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
     del env, idx, subseq_idx
     if insn.code & isa.CLASS_MASK == isa.STX and insn.mode == isa.ATOMIC:
         if insn.imm == isa.LOAD_ACQ:
@@ -178,9 +172,7 @@ def _store(
             bt.want(insn.src)
 
 
-def _jump(
-    env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None
-) -> None:
+def _jump(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
     if insn.op == isa.CALL:
         _call(env, bt, insn, idx, subseq_idx)
     elif insn.op == isa.EXIT:
@@ -255,9 +247,7 @@ def _exit(env: "Env", bt: Backtrack, subseq_idx: int) -> None:
         bt.want(isa.R0)
 
 
-def _ld(
-    env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None
-) -> None:
+def _ld(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
     del env, idx, subseq_idx, hist
     if not bt.wants(insn.dst):
         return

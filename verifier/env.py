@@ -4,16 +4,19 @@ Every module of the main pass takes the Env first. It holds no rules but one: ho
 (`check_reg_arg`).
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from bpf import isa
+from bpf.disasm import log_text
 from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
 from verifier.refused import Refused
 from verifier.regs import NOT_INIT, NOT_INIT_REG, UNKNOWN_REG, Reg, UsedMap
 from verifier.state import FuncState, HistEntry, VState
+from verifier.statelog import state_text
 from verifier.subprogs import Function, Layout
 
 BPF_COMPLEXITY_LIMIT_INSNS: Final = 1_000_000
@@ -224,6 +227,9 @@ class Env:
         self.seen_direct_write = False
         self.log: list[str] = []
         self.said: list[int] = []
+        self.prev_log_pos = 0
+        self.prev_line_info = -1
+        self._texts: dict[int, str] = {}
 
     # ---- state
 
@@ -274,6 +280,33 @@ class Env:
     def trace(self, text: str) -> None:
         """Text that shows what happens (states, instructions, backtracking); ask `verbose2` before you make it."""
         self.log.append(text)
+
+    def trace_state(self, state: VState, frameno: int) -> None:
+        """All of a frame, into the log."""
+        self.log.append(state_text(state, frameno))
+
+    def insn_text(self, idx: int) -> str:
+        """An instruction as the log shows it."""
+        text = self._texts.get(idx)
+        if text is None:
+            insns = self.insns
+            proto = self.kfuncs.get(idx)
+            nxt = insns[idx + 1] if idx + 1 < len(insns) else None
+            text = log_text(insns[idx], nxt, symbol=proto.name if proto else None)
+            self._texts[idx] = text
+        return text
+
+    def trace_line_info(self, idx: int) -> None:
+        """The source line of an instruction, if it is another one than last time (verbose_linfo)."""
+        infos = self.program.line_info
+        if not infos:
+            return
+        at = max(bisect_right(infos, idx, key=lambda info: info.insn) - 1, 0)
+        if at != self.prev_line_info:
+            info = infos[at]
+            name = info.file.rsplit("/", 1)[-1]
+            self.trace(f"; {info.text.lstrip()} @ {name}:{info.line}\n")
+            self.prev_line_info = at
 
     def reset_log(self, pos: int) -> None:
         """Forgets what was written since `pos` (bpf_vlog_reset)."""

@@ -133,14 +133,18 @@ def _at_entry(env: "Env", state: VState, bt: Backtrack) -> bool:
     """At the entry of a global function only its arguments may be wanted."""
     frame = state.frames[0]
     regs, slots = bt.regs[bt.frame], bt.slots[bt.frame]
-    if len(state.frames) == 1 and frame.subprogno and frame.callsite == -1 and not slots and not regs & ~ARG_REGS:
+    if (
+        len(state.frames) == 1
+        and frame.subprogno
+        and frame.callsite == -1
+        and not slots
+        and not regs & ~ARG_REGS
+    ):
         for i in range(1, 6):
             if regs >> i & 1 and frame.regs[i].type == SCALAR_VALUE:
                 frame.regs[i] = frame.regs[i].with_precise(True)
         return True
-    env.bug(
-        f"backtracking func entry subprog {frame.subprogno} reg_mask {regs:x} stack_mask {slots:x}"
-    )
+    env.bug(f"backtracking func entry subprog {frame.subprogno} reg_mask {regs:x} stack_mask {slots:x}")
 
 
 def _mark_frame(env: "Env", state: VState, bt: Backtrack, frameno: int) -> bool:
@@ -198,9 +202,7 @@ def _mark_slots(env: "Env", func: FuncState, bt: Backtrack, frameno: int) -> boo
 def mark_all_scalars_precise(env: "Env", start: VState) -> None:
     """All scalars of all checkpoints of the path become precise; stack-argument slots do not (C.7)."""
     if env.verbose2:
-        env.trace(
-            f"mark_precise: frame{start.curframe}: falling back to forcing all scalars precise\n"
-        )
+        env.trace(f"mark_precise: frame{start.curframe}: falling back to forcing all scalars precise\n")
     state = start.parent
     while state is not None:
         for frameno, func in enumerate(state.frames):
