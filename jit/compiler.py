@@ -215,7 +215,7 @@ class _Function:
             raise CannotLower(f"call of kind {insn.src}")
         if insn.imm not in HELPERS:
             raise CannotLower(f"unknown helper {insn.imm}")
-        return HELPERS[insn.imm].name
+        return HELPERS[insn.imm].symbol or HELPERS[insn.imm].name
 
     def _exit(self, index: int, _insn: Insn) -> Emitted:
         if self.first_exit is None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bpf.helpers import BY_NAME, HELPERS
+from bpf.helpers import HELPERS, VARIANTS
 from bpf.kfuncs import KFUNCS
 from emu.runtime.callback import HelperResult
 from emu.runtime.internals import INTERNALS, helper_behind
@@ -13,6 +13,15 @@ from emu.runtime.world import World
 
 MAX_ARGS = 12
 _REGISTER_ARGS = 6  # of a native call: rdi rsi rdx rcx r8 r9
+
+
+# Helpers by name and by the function that the kernel calls for them, which may differ from type to type of program.
+_NUMBERS = {
+    symbol: helper.id
+    for helper in (*VARIANTS.values(), *HELPERS.values())
+    for symbol in (helper.symbol, helper.name)
+    if symbol
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +54,12 @@ class Callee:
 
 def callee_of(symbol: str) -> Callee:
     """The function behind a symbol; symbols are the kernel's names. A map type's own operation is its helper."""
-    helper = BY_NAME.get(symbol)
-    if helper is not None:
-        return Callee(symbol, "helper", helper.nargs, helper.ret.kind == "RET_VOID", helper.id)
     if symbol in INTERNALS:
         return Callee(symbol, "internal", INTERNALS[symbol][0])
-    number = helper_behind(symbol)
+    number = _NUMBERS.get(symbol) or helper_behind(symbol)
     if number is not None:
-        behind = HELPERS[number]
-        return Callee(behind.name, "helper", behind.nargs, behind.ret.kind == "RET_VOID", number)
+        helper = HELPERS[number]
+        return Callee(helper.name, "helper", helper.nargs, helper.ret.kind == "RET_VOID", number)
     kfunc = KFUNCS.get(symbol)
     if kfunc is not None:
         proto = kfunc.proto
