@@ -1,13 +1,17 @@
 """Dynptrs on the stack: 16 bytes that name memory whose bounds are known at run time only.
 
-Sources: process_dynptr_func, mark_stack_slots_dynptr, destroy_if_dynptr_stack_slot, unmark_stack_slots_dynptr of
-kernel/bpf/verifier.c.
+Sources: process_dynptr_func, mark_stack_slots_dynptr, unmark_stack_slots_dynptr of kernel/bpf/verifier.c.
 """
 
 from typing import Final
 
 from verifier.env import Env, reg_arg_name
-from verifier.references import acquire_reference, release_reference
+from verifier.references import (
+    REFERENCED_DYNPTRS,
+    acquire_reference,
+    destroy_if_dynptr_stack_slot,
+    release_reference,
+)
 from verifier.regs import (
     BPF_DYNPTR_TYPE_FILE,
     BPF_DYNPTR_TYPE_INVALID,
@@ -30,7 +34,7 @@ from verifier.regs import (
     Reg,
 )
 from verifier.stackobj import EINVAL, check_write, get_spi
-from verifier.state import INVALID_SLOT, STACK_DYNPTR, FuncState, Slot
+from verifier.state import STACK_DYNPTR, Slot
 
 BPF_DYNPTR_SIZE: Final = 16
 BPF_DYNPTR_NR_SLOTS: Final = 2
@@ -54,7 +58,6 @@ _NAMES: Final = {
     BPF_DYNPTR_TYPE_FILE: "file",
     BPF_DYNPTR_TYPE_INVALID: "<invalid>",
 }
-_REFERENCED: Final = frozenset({BPF_DYNPTR_TYPE_RINGBUF, BPF_DYNPTR_TYPE_FILE})
 
 
 class RefObj:
@@ -170,7 +173,7 @@ def _mark_stack_slots(
     if dynptr.type == BPF_DYNPTR_TYPE_INVALID:
         ref_obj.validate(env)
         parent_id = ref_obj.id
-        if kind in _REFERENCED:
+        if kind in REFERENCED_DYNPTRS:
             # The reference behind it and all its clones.
             parent_id = acquire_reference(env, insn_idx, parent_id)
     else:
@@ -191,29 +194,4 @@ def unmark_stack_slots_dynptr(env: Env, reg: Reg) -> None:
     if spi < 0:
         env.refuse("EINVAL")
     held = env.cur_state.frames[reg.frameno].stack[spi].reg
-    release_reference(env, held.parent_id if held.dynptr_type in _REFERENCED else held.id)
-
-
-def destroy_if_dynptr_stack_slot(env: Env, frame: FuncState, spi: int) -> None:
-    """The slot is about to be overwritten: a dynptr there is destroyed, if that loses no reference."""
-    if frame.stack[spi].types[0] != STACK_DYNPTR:
-        return
-    if not frame.stack[spi].reg.first_slot:
-        spi += 1
-    held = frame.stack[spi].reg
-    if held.dynptr_type in _REFERENCED and _sharing(env, held.parent_id) <= 1:
-        env.refuse("EINVAL", "cannot overwrite referenced dynptr")
-    release_reference(env, held.id)
-    frame.stack[spi] = INVALID_SLOT
-    frame.stack[spi - 1] = INVALID_SLOT
-    env.scratch_slot(spi)
-    env.scratch_slot(spi - 1)
-
-
-def _sharing(env: Env, parent_id: int) -> int:
-    """How many dynptrs on the stack stand for this reference (dynptr_ref_cnt)."""
-    return sum(
-        slot.types[0] == STACK_DYNPTR and slot.reg.first_slot and slot.reg.parent_id == parent_id
-        for frame in env.cur_state.frames
-        for slot in frame.stack
-    )
+    release_reference(env, held.parent_id if held.dynptr_type in REFERENCED_DYNPTRS else held.id)

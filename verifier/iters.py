@@ -42,7 +42,9 @@ def iter_type_str(struct: str) -> str:
     return struct.removeprefix("bpf_iter_")
 
 
-def new_iter(env: Env, reg: Reg, argno: int, insn_idx: int, struct: str, size: int, rcu_protected: bool) -> None:
+def new_iter(
+    env: Env, reg: Reg, argno: int, insn_idx: int, struct: str, size: int, rcu_protected: bool
+) -> None:
     """The argument is a place for a new iterator: it is one from here on."""
     nr_slots = size // 8
     frame = env.cur_state.frames[reg.frameno]

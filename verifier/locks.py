@@ -99,7 +99,9 @@ def _release_lock(state: VState, kind: int, lock_id: int, ptr: Any) -> None:
             prev_id, prev_ptr = ref.id, ref.ptr
 
 
-def process_spin_lock(env: Env, reg: Reg, argno: int, *, lock: bool, res: bool = False, irq: bool = False) -> None:
+def process_spin_lock(
+    env: Env, reg: Reg, argno: int, *, lock: bool, res: bool = False, irq: bool = False
+) -> None:
     """An argument is a lock to take or to release. res: a resilient one; irq: with interrupts off."""
     name = "bpf_res_spin" if res else "bpf_spin"
     ptr = _check_lock_field(env, reg, argno, name)

@@ -1,11 +1,15 @@
 """References: what a program acquired and must release, and what becomes of pointers when it does.
 
-Sources: acquire_reference, release_reference, check_reference_leak, check_resource_leak, clear_all_pkt_pointers,
+Sources: acquire_reference, release_reference, destroy_if_dynptr_stack_slot, check_reference_leak, check_resource_leak, clear_all_pkt_pointers,
 invalidate_* and ref_* of kernel/bpf/verifier.c. Knows no calls (helpercalls.py, kfunccalls.py decide what is released).
 """
 
+from typing import Final
+
 from verifier.env import Env
 from verifier.regs import (
+    BPF_DYNPTR_TYPE_FILE,
+    BPF_DYNPTR_TYPE_RINGBUF,
     DYNPTR_TYPE_SKB,
     DYNPTR_TYPE_SKB_META,
     DYNPTR_TYPE_XDP,
@@ -36,7 +40,9 @@ from verifier.state import (
     VState,
 )
 
-CALLER_SAVED = range(6)
+# Dynptrs of which one must be released.
+REFERENCED_DYNPTRS: Final = frozenset({BPF_DYNPTR_TYPE_RINGBUF, BPF_DYNPTR_TYPE_FILE})
+
 _PACKET_TYPES = frozenset({PTR_TO_PACKET, PTR_TO_PACKET_META, PTR_TO_PACKET_END})
 _PACKET_SLICES = DYNPTR_TYPE_SKB | DYNPTR_TYPE_XDP | DYNPTR_TYPE_SKB_META
 
@@ -196,14 +202,32 @@ def ref_convert_alloc_rcu_protected(env: Env, ref_id: int) -> bool:
     return found
 
 
-def invalidate_outgoing_stack_args(env: Env) -> None:
-    """A call clobbers the current frame's outgoing slots: the array stays, its values are gone (C.6 of the rules)."""
-    args = env.func.stack_args
-    if args:
-        args[:] = [NOT_INIT_REG] * len(args)
-
-
 def clear_caller_saved_regs(env: Env) -> None:
     """R0..R5 hold nothing after a call."""
     env.scratched_regs |= 0b11_1111
     env.regs[0:6] = [NOT_INIT_REG] * 6
+
+
+def destroy_if_dynptr_stack_slot(env: Env, frame: FuncState, spi: int) -> None:
+    """The slot is about to be overwritten: a dynptr there is destroyed, if that loses no reference."""
+    if frame.stack[spi].types[0] != STACK_DYNPTR:
+        return
+    if not frame.stack[spi].reg.first_slot:
+        spi += 1
+    held = frame.stack[spi].reg
+    if held.dynptr_type in REFERENCED_DYNPTRS and _sharing(env, held.parent_id) <= 1:
+        env.refuse("EINVAL", "cannot overwrite referenced dynptr")
+    release_reference(env, held.id)
+    frame.stack[spi] = INVALID_SLOT
+    frame.stack[spi - 1] = INVALID_SLOT
+    env.scratch_slot(spi)
+    env.scratch_slot(spi - 1)
+
+
+def _sharing(env: Env, parent_id: int) -> int:
+    """How many dynptrs on the stack stand for this reference (dynptr_ref_cnt)."""
+    return sum(
+        slot.types[0] == STACK_DYNPTR and slot.reg.first_slot and slot.reg.parent_id == parent_id
+        for frame in env.cur_state.frames
+        for slot in frame.stack
+    )
