@@ -14,7 +14,7 @@ from typing import Final
 
 from verifier import cnum, tnum
 from verifier.num import UNKNOWN, Num, bounds_from_bits, const, half_bounds_from_bits, signed, signed32, sync
-from verifier.tnum import BITS, HALF_BITS, HALF_MAX, HALF_SIGN, HIGH, SIGN, U_MAX
+from verifier.tnum import BITS, HALF_BITS, HALF_MAX, HIGH, U_MAX
 
 BPF_ADD: Final = 0x00
 BPF_SUB: Final = 0x10
@@ -367,7 +367,7 @@ def _smod32(dst: Num, src: Num) -> Num:
 # ---- bitwise
 
 
-def _bitwise32(value: int, mask: int, dst: Num, src: Num, low: int, high: int) -> tuple[int, int, int, int]:
+def _bitwise32(value: int, mask: int, src: Num, low: int, high: int) -> tuple[int, int, int, int]:
     """Known bits and 32-bit range after a bitwise operation with these unsigned bounds of the low half.
 
     Two known halves make a known one (the head of scalar32_min_max_and, _or, _xor).
@@ -389,7 +389,7 @@ def _and(dst: Num, src: Num, is32: bool) -> Num:
     """Least is what the bits say, greatest the smaller of the operands' (scalar_min_max_and, scalar32_min_max_and)."""
     value, mask = tnum.and_(dst.value, dst.mask, src.value, src.mask)
     high = min(dst.u32_max, src.u32_max)
-    value, mask, base32, size32 = _bitwise32(value, mask, dst, src, value & HALF_MAX, high)
+    value, mask, base32, size32 = _bitwise32(value, mask, src, value & HALF_MAX, high)
     if not src.mask and not mask:
         return const(value & HALF_MAX if is32 else value)
     arc = cnum.from_urange(value, min(dst.umax, src.umax), U_MAX)
@@ -400,7 +400,7 @@ def _or(dst: Num, src: Num, is32: bool) -> Num:
     """Least is the greater of the operands', greatest what the bits say (scalar_min_max_or, scalar32_min_max_or)."""
     value, mask = tnum.or_(dst.value, dst.mask, src.value, src.mask)
     low = max(dst.u32_min, src.u32_min)
-    value, mask, base32, size32 = _bitwise32(value, mask, dst, src, low, (value | mask) & HALF_MAX)
+    value, mask, base32, size32 = _bitwise32(value, mask, src, low, (value | mask) & HALF_MAX)
     if not src.mask and not mask:
         return const(value & HALF_MAX if is32 else value)
     arc = cnum.from_urange(max(dst.umin, src.umin), value | mask, U_MAX)
@@ -411,7 +411,7 @@ def _xor(dst: Num, src: Num, is32: bool) -> Num:
     """Both bounds from the bits (scalar_min_max_xor, scalar32_min_max_xor)."""
     value, mask = tnum.xor(dst.value, dst.mask, src.value, src.mask)
     low, high = value & HALF_MAX, (value | mask) & HALF_MAX
-    value, mask, base32, size32 = _bitwise32(value, mask, dst, src, low, high)
+    value, mask, base32, size32 = _bitwise32(value, mask, src, low, high)
     if is32:
         return _zext(value, mask, base32, size32)
     if not src.mask and not mask:

@@ -238,7 +238,7 @@ def _not_word(is32: bool, num: Num, word: int) -> Num:
     return _with_arc(num, (word + 1) & top, top - 1, is32)
 
 
-def _any_bit(is32: bool, num: Num, word: int) -> Num:
+def _any_bit(_is32: bool, num: Num, word: int) -> Num:
     """A single bit asked for is set; of several nothing is known."""
     value, mask = num.value, num.mask
     if word and not word & (word - 1):
@@ -246,7 +246,7 @@ def _any_bit(is32: bool, num: Num, word: int) -> Num:
     return sync(value, mask, num.base, num.size, num.base32, num.size32)
 
 
-def _no_bit(is32: bool, num: Num, word: int) -> Num:
+def _no_bit(_is32: bool, num: Num, word: int) -> Num:
     """All the bits are clear; ranges are forgotten first, lest a dead branch contradict itself."""
     return sync(num.value & ~word, num.mask & ~word, 0, U_MAX, 0, HALF_MAX)
 
