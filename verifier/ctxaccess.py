@@ -120,14 +120,10 @@ _ADDRESSES: Final = "family remote_ip4 local_ip4 remote_ip6 local_ip6 remote_por
 def _skb(hide: str, write: str) -> tuple[Field, ...]:
     """The view of __sk_buff without the fields `hide`, where only the fields `write` may be written."""
     hidden, written = set(hide.split()), set(write.split())
-    return tuple(
-        f if f.name in written else f._replace(write="-") for f in _SKB if f.name not in hidden
-    )
+    return tuple(f if f.name in written else f._replace(write="-") for f in _SKB if f.name not in hidden)
 
 
-_TC: Final = _skb(
-    f"flow_keys {_ADDRESSES}", "mark tc_index priority tc_classid cb tstamp queue_mapping"
-)
+_TC: Final = _skb(f"flow_keys {_ADDRESSES}", "mark tc_index priority tc_classid cb tstamp queue_mapping")
 _LWT: Final = _skb(
     f"tc_classid data_meta tstamp wire_len hwtstamp flow_keys tstamp_type {_ADDRESSES}", "mark priority cb"
 )
@@ -273,7 +269,8 @@ _BY_TYPE: Final[dict[str, tuple[Field, ...]]] = {
     "sched_cls": _TC,
     "sched_act": _TC,
     "socket_filter": _skb(
-        f"tc_classid data data_meta data_end tstamp wire_len hwtstamp flow_keys tstamp_type {_ADDRESSES}", "cb"
+        f"tc_classid data data_meta data_end tstamp wire_len hwtstamp flow_keys tstamp_type {_ADDRESSES}",
+        "cb",
     ),
     "cgroup_skb": _skb("tc_classid data_meta wire_len flow_keys tstamp_type", "mark priority cb tstamp"),
     "lwt_in": _LWT,
@@ -308,7 +305,15 @@ _BY_TYPE: Final[dict[str, tuple[Field, ...]]] = {
 
 # Types whose context is used as it is, without rewriting of accesses (no convert_ctx_access).
 _PLAIN: Final = frozenset(
-    {"syscall", "raw_tracepoint", "raw_tracepoint_writable", "tracepoint", "kprobe", "lirc_mode2", "netfilter"}
+    {
+        "syscall",
+        "raw_tracepoint",
+        "raw_tracepoint_writable",
+        "tracepoint",
+        "kprobe",
+        "lirc_mode2",
+        "netfilter",
+    }
     | {"tracing", "lsm", "struct_ops", "ext"}
 )
 

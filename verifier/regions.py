@@ -158,9 +158,7 @@ def _buffer_start(env: Env, kind: str, reg: Reg, argno: int, off: int) -> None:
     num = reg.num
     if num.mask:
         text = tnum_text(num.value, num.mask)
-        env.refuse(
-            "EACCES", f"{argno_name(argno)} invalid variable buffer offset: off={off}, var_off={text}"
-        )
+        env.refuse("EACCES", f"{argno_name(argno)} invalid variable buffer offset: off={off}, var_off={text}")
     if num.signed_value + off < 0:
         env.refuse(
             "EACCES",
