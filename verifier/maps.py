@@ -20,6 +20,7 @@ __all__ = [
     "KPTRS",
     "Field",
     "Record",
+    "UsedMaps",
     "check_map_access",
     "check_map_access_type",
     "check_map_prog_compatibility",
@@ -32,6 +33,12 @@ __all__ = [
 F_RDONLY_PROG: Final = 1 << 7
 F_WRONLY_PROG: Final = 1 << 8
 
+_MAX_USED_MAPS: Final = 64
+_ONE_OF_A_TYPE: Final[dict[int, str]] = {
+    MapType.CGROUP_STORAGE: "only one cgroup storage of each type is allowed",
+    MapType.PERCPU_CGROUP_STORAGE: "only one cgroup storage of each type is allowed",
+    MapType.ARENA: "Only one arena per program",
+}
 _TRACING: Final = frozenset(
     {"kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable"}
 )
@@ -171,13 +178,28 @@ def check_map_prog_compatibility(program: Program, spec: MapSpec) -> None:
         raise Refused("EINVAL", message)
 
 
-def check_used_maps(program: Program, used: list[MapSpec]) -> None:
-    """Maps in the order in which a program first refers to them: one cgroup storage of each type, one arena."""
-    seen: set[int] = set()
-    for spec in used:
-        check_map_prog_compatibility(program, spec)
-        if spec.type in (MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE) and spec.type in seen:
-            raise Refused("EBUSY", "only one cgroup storage of each type is allowed")
-        if spec.type == MapType.ARENA and spec.type in seen:
-            raise Refused("EBUSY", "Only one arena per program")
-        seen.add(spec.type)
+class UsedMaps:
+    """The maps that a program refers to, checked when it first does (__add_used_map)."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.indices: set[int] = set()
+        self.types: set[int] = set()
+
+    def add(self, index: int, insn: int) -> None:
+        """Notes a reference to map `index` by instruction `insn`; raises Refused for what the program may not use."""
+        if index in self.indices:
+            return
+        if len(self.indices) >= _MAX_USED_MAPS:
+            message = f"The total number of maps per program has reached the limit of {_MAX_USED_MAPS}"
+            raise Refused("E2BIG", message, insn=insn)
+        spec = self.program.maps[index]
+        try:
+            check_map_prog_compatibility(self.program, spec)
+        except Refused as no:
+            no.insn = insn
+            raise
+        if spec.type in _ONE_OF_A_TYPE and spec.type in self.types:
+            raise Refused("EBUSY", _ONE_OF_A_TYPE[spec.type], insn=insn)
+        self.indices.add(index)
+        self.types.add(spec.type)

@@ -8,6 +8,7 @@ from bpf import codec, isa
 from bpf.insn import Insn
 from bpf.maps import MapSpec, MapType
 from bpf.program import Program
+from verifier.maps import UsedMaps
 from verifier.refused import Refused
 
 # Map types whose values have one address, so that an ld_imm64 may point into them.
@@ -18,6 +19,7 @@ _PAGE = 4096
 def check_insns(program: Program) -> None:
     """Registers, opcodes, reserved fields and references of all instructions, in order."""
     insns = program.insns
+    used = UsedMaps(program)
     at = 0
     while at < len(insns):
         insn = insns[at]
@@ -25,12 +27,12 @@ def check_insns(program: Program) -> None:
         if problem is not None:
             raise Refused("EINVAL", problem, insn=at)
         if insn.code == isa.LD_IMM64:
-            _check_reference(program, at, insn, insns[at + 1])
+            _check_reference(program, at, insn, insns[at + 1], used)
             at += 1
         at += 1
 
 
-def _check_reference(program: Program, at: int, insn: Insn, high: Insn) -> None:
+def _check_reference(program: Program, at: int, insn: Insn, high: Insn, used: UsedMaps) -> None:
     match insn.src:
         case 0 | isa.PSEUDO_FUNC:
             return
@@ -38,9 +40,9 @@ def _check_reference(program: Program, at: int, insn: Insn, high: Insn) -> None:
             message = f"pseudo btf_id {insn.imm} in ldimm64 isn't KIND_VAR or KIND_FUNC"
             raise Refused("EINVAL", message, insn=at)
         case isa.PSEUDO_MAP_FD if high.imm == 0:
-            _map(program, at, insn.imm)
+            _map(program, at, insn.imm, used)
         case isa.PSEUDO_MAP_VALUE:
-            _check_value(_map(program, at, insn.imm), at, high.imm & isa.U32)
+            _check_value(_map(program, at, insn.imm, used), at, high.imm & isa.U32)
         case isa.PSEUDO_MAP_IDX_VALUE:
             raise _no_fd_array(program, at)
         case isa.PSEUDO_MAP_IDX if high.imm == 0:
@@ -56,10 +58,11 @@ def _no_fd_array(program: Program, at: int) -> Refused:
     return Refused("EPROTO", "fd_idx without fd_array is invalid", insn=at)
 
 
-def _map(program: Program, at: int, index: int) -> MapSpec:
+def _map(program: Program, at: int, index: int, used: UsedMaps) -> MapSpec:
     if not 0 <= index < len(program.maps):
         errno = "EBADF" if index < 0 or index > 2 else "EINVAL"
         raise Refused(errno, f"fd {index} is not pointing to valid bpf_map", insn=at)
+    used.add(index, at)
     return program.maps[index]
 
 
