@@ -35,6 +35,7 @@ from verifier.regs import (
 )
 from verifier.stackobj import EINVAL, check_write, get_spi
 from verifier.state import STACK_DYNPTR, Slot
+from verifier.statelog import dynptr_type_str
 
 BPF_DYNPTR_SIZE: Final = 16
 BPF_DYNPTR_NR_SLOTS: Final = 2
@@ -49,15 +50,6 @@ _TYPE_BY_FLAG: Final = {
     DYNPTR_TYPE_FILE: BPF_DYNPTR_TYPE_FILE,
 }
 _FLAG_BY_TYPE: Final = {kind: flag for flag, kind in _TYPE_BY_FLAG.items()}
-_NAMES: Final = {
-    BPF_DYNPTR_TYPE_LOCAL: "local",
-    BPF_DYNPTR_TYPE_RINGBUF: "ringbuf",
-    BPF_DYNPTR_TYPE_SKB: "skb",
-    BPF_DYNPTR_TYPE_XDP: "xdp",
-    BPF_DYNPTR_TYPE_SKB_META: "skb_meta",
-    BPF_DYNPTR_TYPE_FILE: "file",
-    BPF_DYNPTR_TYPE_INVALID: "<invalid>",
-}
 
 
 class RefObj:
@@ -127,7 +119,7 @@ def process_dynptr_func(
         env.refuse("EINVAL", f"Expected an initialized dynptr as {name}")
     wanted = dynptr_type(flags)
     if flags & ~OBJ_RELEASE and held.dynptr_type != wanted:
-        env.refuse("EINVAL", f"Expected a dynptr of type {_NAMES[wanted]} as {name}")
+        env.refuse("EINVAL", f"Expected a dynptr of type {dynptr_type_str(wanted)} as {name}")
     if reg.type != CONST_PTR_TO_DYNPTR:
         spi = get_spi(env, reg, "dynptr", BPF_DYNPTR_NR_SLOTS)
         env.scratch_slot(spi)

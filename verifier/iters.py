@@ -22,6 +22,7 @@ from verifier.regs import (
 )
 from verifier.stackobj import EINVAL, ERANGE, check_write, get_spi
 from verifier.state import INVALID_SLOT, STACK_ITER, Slot
+from verifier.statelog import iter_type_str
 
 _BYTES: Final = bytes([STACK_ITER]) * 8
 _EPROTO: Final = -71
@@ -37,11 +38,6 @@ class IterArg:
         self.spi = -1
 
 
-def iter_type_str(struct: str) -> str:
-    """Name of an iterator in messages: "num" of struct bpf_iter_num."""
-    return struct.removeprefix("bpf_iter_")
-
-
 def new_iter(
     env: Env, reg: Reg, argno: int, insn_idx: int, struct: str, size: int, rcu_protected: bool
 ) -> None:
@@ -51,7 +47,9 @@ def new_iter(
     spi = get_spi(env, reg, "iter", nr_slots)
     taken = spi >= 0 and any(STACK_ITER in frame.stack[spi - i].types for i in range(nr_slots))
     if spi == EINVAL or taken:
-        env.refuse("EINVAL", f"expected uninitialized iter_{iter_type_str(struct)} as {reg_arg_name(argno)}")
+        env.refuse(
+            "EINVAL", f"expected uninitialized iter_{iter_type_str(None, struct)} as {reg_arg_name(argno)}"
+        )
     check_write(env, reg, argno, size)
     spi = get_spi(env, reg, "iter", nr_slots)
     new = acquire_reference(env, insn_idx)
@@ -71,7 +69,9 @@ def check_iter(env: Env, reg: Reg, argno: int, struct: str, size: int, kfunc: st
     if verdict == _EPROTO:
         env.refuse("EPROTO", f"expected an RCU CS when using {kfunc}")
     if verdict:
-        env.refuse("EINVAL", f"expected an initialized iter_{iter_type_str(struct)} as {reg_arg_name(argno)}")
+        env.refuse(
+            "EINVAL", f"expected an initialized iter_{iter_type_str(None, struct)} as {reg_arg_name(argno)}"
+        )
     found.spi = get_spi(env, reg, "iter", nr_slots)
     found.frameno = reg.frameno
     for i in range(nr_slots):

@@ -48,7 +48,7 @@ def check_map_kptr_access(env: Env, value_regno: int, field: special.Field) -> N
     elif kind == isa.STX:
         reg = env.regs[value_regno]
         if not reg.is_null:
-            _check_match(env, field, reg, value_regno)
+            map_kptr_match_type(env, field, reg, value_regno)
     elif insn.imm:
         env.refuse("EACCES", f"BPF_ST imm must be 0 when storing to kptr at off={field.offset}")
 
@@ -84,7 +84,7 @@ def _loaded_flags(env: Env, field: special.Field) -> int:
     return flags
 
 
-def _check_match(env: Env, field: special.Field, reg: Reg, regno: int) -> None:
+def map_kptr_match_type(env: Env, field: special.Field, reg: Reg, regno: int) -> None:
     """The pointer stored points to what the field holds, and has no flag that the field could not give back."""
     name = ""
     unreferenced = field.kind == special.KPTR_UNREF

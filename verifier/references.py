@@ -35,6 +35,7 @@ from verifier.state import (
     STACK_DYNPTR,
     STACK_ITER,
     STACK_SPILL,
+    FuncState,
     Ref,
     Slot,
     VState,
