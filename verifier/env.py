@@ -13,6 +13,7 @@ from bpf.disasm import log_text
 from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
+from verifier.cycles import Chain, Visit
 from verifier.refused import Refused
 from verifier.regs import NOT_INIT, NOT_INIT_REG, UNKNOWN_REG, Reg, UsedMap
 from verifier.state import FuncState, HistEntry, VState
@@ -211,7 +212,9 @@ class Env:
         self.prev_insn_idx = -1
         self.insn: Insn = program.insns[0]
         self.pending: list[Pending] = []
-        self.explored: list[list[Any]] = [[] for _ in program.insns]
+        self.explored: list[list[VState]] = [[] for _ in program.insns]
+        self.visits: dict[Chain, Visit] = {}
+        self.live_stack: Any = None
         self.id_gen = 0
         self.insn_processed = 0
         self.prev_insn_processed = 0
@@ -220,7 +223,9 @@ class Env:
         self.max_states_per_insn = 0
         self.total_states = 0
         self.peak_states = 0
-        self.longest_mark_read_walk = 0
+        self.explored_states_size = 0
+        self.free_list_size = 0
+        self.num_backedges = 0
         self.scratched_regs = 0
         self.scratched_stack_slots = 0
         self.cur_hist: HistEntry | None = None

@@ -137,6 +137,7 @@ class FuncState:
     callback_ret_range: (minval, maxval) that a callback may return.
     in_callback_fn, in_async_callback_fn, in_exception_callback_fn: what kind of function this frame runs.
     no_stack_arg_load: r11 loads are over (C.4). callback_depth: how often the callback called here was entered.
+    insns_subtotal: instructions of this path in this frame and its callees, for statistics; 0 in copies.
     """
 
     __slots__ = (
@@ -148,6 +149,7 @@ class FuncState:
         "in_async_callback_fn",
         "in_callback_fn",
         "in_exception_callback_fn",
+        "insns_subtotal",
         "no_stack_arg_load",
         "regs",
         "stack",
@@ -169,6 +171,7 @@ class FuncState:
         self.in_exception_callback_fn = False
         self.no_stack_arg_load = False
         self.callback_depth = 0
+        self.insns_subtotal = 0
 
     def copy(self) -> "FuncState":
         """A frame of its own that shares all values."""
@@ -186,6 +189,7 @@ class FuncState:
         new.in_exception_callback_fn = self.in_exception_callback_fn
         new.no_stack_arg_load = self.no_stack_arg_load
         new.callback_depth = self.callback_depth
+        new.insns_subtotal = 0
         return new
 
     @property
@@ -218,6 +222,7 @@ class VState:
       active_rcu_locks: nesting depths. active_irq_id: id of the innermost saved irq flags, 0 for none.
     speculative: never set, since the loader is privileged. in_sleepable: sleeping is allowed here.
     callback_unroll_depth, may_goto_depth: how often this path went round. dfs_depth: checkpoints above this state.
+    hits, misses, evicted: of checkpoints only: how often they ended a path or did not; no longer looked at.
     """
 
     __slots__ = (
@@ -231,13 +236,16 @@ class VState:
         "callback_unroll_depth",
         "dfs_depth",
         "equal_state",
+        "evicted",
         "first_insn_idx",
         "frames",
+        "hits",
         "in_sleepable",
         "insn_idx",
         "jmp_history",
         "last_insn_idx",
         "may_goto_depth",
+        "misses",
         "parent",
         "refs",
         "speculative",
@@ -264,6 +272,9 @@ class VState:
         self.callback_unroll_depth = 0
         self.may_goto_depth = 0
         self.dfs_depth = 0
+        self.hits = 0
+        self.misses = 0
+        self.evicted = False
 
     def copy(self) -> "VState":
         """copy_verifier_state: frames of its own, the same parent, history copied, branches too."""
@@ -288,6 +299,9 @@ class VState:
         new.callback_unroll_depth = self.callback_unroll_depth
         new.may_goto_depth = self.may_goto_depth
         new.dfs_depth = self.dfs_depth
+        new.hits = 0
+        new.misses = 0
+        new.evicted = False
         return new
 
     @property

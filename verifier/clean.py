@@ -1,0 +1,67 @@
+"""What is never read again is forgotten, so that states differ only in what matters.
+
+Source: clean_verifier_state of kernel/bpf/states.c. What is read again say InsnAux.live_regs and verifier/livestack.py.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from verifier.livestack import alive_masks
+from verifier.regs import NOT_INIT, NOT_INIT_REG, SCALAR_VALUE
+from verifier.state import (
+    POISON_SLOT,
+    STACK_DYNPTR,
+    STACK_IRQ_FLAG,
+    STACK_ITER,
+    STACK_MISC,
+    STACK_POISON,
+    STACK_SPILL,
+    STACK_ZERO,
+    FuncState,
+    Slot,
+    VState,
+)
+
+if TYPE_CHECKING:
+    from verifier.env import Env
+
+_POISONED_HALF: Final = bytes([STACK_POISON]) * 4
+_SPECIAL: Final = (STACK_DYNPTR, STACK_ITER, STACK_IRQ_FLAG)
+
+
+def clean_verifier_state(env: "Env", state: VState) -> None:
+    """Dead registers hold nothing afterwards, dead halves of slots are poisoned."""
+    masks = alive_masks(env, state)
+    for i, frame in enumerate(state.frames):
+        live = env.aux[state.frame_insn_idx(i)].live_regs
+        regs = frame.regs
+        for r in range(10):
+            if not live >> r & 1 and regs[r].type != NOT_INIT:
+                regs[r] = NOT_INIT_REG
+        if frame.stack:
+            _clean_stack(frame, masks[i])
+
+
+def _clean_stack(frame: FuncState, alive: int) -> None:
+    """alive: bit 2 * spi is the half at the higher address (types[0..3]), bit 2 * spi + 1 the lower one."""
+    stack = frame.stack
+    for spi, slot in enumerate(stack):
+        halves = alive >> (2 * spi) & 3
+        if halves == 3 or slot is POISON_SLOT or slot.types[7] in _SPECIAL:
+            continue
+        if halves == 0:
+            stack[spi] = POISON_SLOT
+        elif halves == 2:
+            stack[spi] = Slot(_POISONED_HALF + slot.types[4:], slot.reg)
+        else:
+            _forget_spill(stack, spi, slot)
+
+
+def _forget_spill(stack: list[Slot], spi: int, slot: Slot) -> None:
+    """Only the upper half of a slot is read: a spilled number is plain bytes then, a pointer stays what it is."""
+    types = slot.types[:4]
+    if slot.types[7] == STACK_SPILL:
+        if slot.reg.type != SCALAR_VALUE:
+            return
+        byte = STACK_ZERO if slot.reg.is_null else STACK_MISC
+        types = types.replace(bytes([STACK_SPILL]), bytes([byte]))
+    stack[spi] = Slot(types + _POISONED_HALF)

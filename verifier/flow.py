@@ -1,0 +1,210 @@
+"""Control flow as the analyses before the main pass see it: successors, order, cycles, and where states are kept.
+
+Source: kernel/bpf/cfg.c. Marks go into InsnAux. Knows no values.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from bpf import isa
+from bpf.helpers import HELPERS
+from bpf.insn import Insn
+from bpf.kfuncs import KFUNCS
+from verifier import calls
+from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, jump_target
+
+if TYPE_CHECKING:
+    from verifier.env import Env
+
+SYNC_CALLBACK_HELPERS: Final = frozenset(
+    {164, 180, 181, 209}
+)  # for_each_map_elem, find_vma, loop, user_ringbuf_drain
+ASYNC_CALLBACK_HELPERS: Final = frozenset({170})  # timer_set_callback
+SYNC_CALLBACK_KFUNCS: Final = frozenset({"bpf_rbtree_add_impl", "bpf_rbtree_add"})
+ASYNC_CALLBACK_KFUNCS: Final = (
+    "bpf_wq_set_callback_impl",
+    "bpf_wq_set_callback",
+    "bpf_task_work_schedule_signal",
+    "bpf_task_work_schedule_signal_impl",
+    "bpf_task_work_schedule_resume",
+    "bpf_task_work_schedule_resume_impl",
+)
+
+
+class Flow:
+    """Successors of every instruction, and orders.
+
+    succ: in the kernel's order, fall-through first; calls return. postorder: for each function its instructions,
+    each behind its successors where there is no cycle.
+    """
+
+    __slots__ = ("postorder", "succ")
+
+    def __init__(self, insns: Sequence[Insn], layout: Layout, tables: Mapping[int, tuple[int, ...]]) -> None:
+        exits = [
+            max((at for at in range(f.start, f.end) if insns[at].code == isa.OP_EXIT), default=f.start)
+            for f in layout.functions
+        ]
+        self.succ: list[tuple[int, ...]] = []
+        for f in layout.functions:
+            table = tables.get(f.index, ())
+            self.succ += [_successors(insns, at, table, exits[f.index]) for at in range(f.start, f.end)]
+        self.postorder = [_postorder(self.succ, f.start) for f in layout.functions]
+
+
+def _successors(insns: Sequence[Insn], at: int, table: tuple[int, ...], exit_at: int) -> tuple[int, ...]:
+    """Bpf_insn_successors; what may leave the function from within also goes to its exit."""
+    insn = insns[at]
+    if insn.cls not in (isa.JMP, isa.JMP32):
+        if insn.cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
+            return (at + 1, exit_at)
+        return (at + (2 if insn.code == isa.LD_IMM64 else 1),)
+    if insn.op == isa.EXIT:
+        return ()
+    if insn.op == isa.CALL:
+        if insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL:
+            return (at + 1, exit_at)
+        return (at + 1,)
+    if insn.code == isa.OP_GOTOX:
+        return table
+    if insn.op == isa.JA:
+        return (jump_target(insns, at),)
+    return (at + 1, jump_target(insns, at))
+
+
+def _postorder(succ: Sequence[tuple[int, ...]], start: int) -> list[int]:
+    order: list[int] = []
+    discovered = {start}
+    explored: set[int] = set()
+    stack = [start]
+    while stack:
+        top = stack[-1]
+        if top in explored:
+            order.append(top)
+            stack.pop()
+            continue
+        for to in succ[top]:
+            if to not in discovered:
+                stack.append(to)
+                discovered.add(to)
+        explored.add(top)
+    return order
+
+
+def number_cycles(env: "Env", flow: Flow) -> None:
+    """Gives the instructions of each cycle a number, InsnAux.scc (bpf_compute_scc: Tarjan, without recursion)."""
+    size = len(env.insns)
+    succ = flow.succ
+    off_stack = size + 1
+    pre = [0] * size
+    low = [0] * size
+    next_pre = next_scc = 1
+    for root in range(size):
+        if pre[root] or (root and env.insns[root - 1].code == isa.LD_IMM64 and not env.insns[root].code):
+            continue
+        stack: list[int] = []
+        path = [root]
+        while path:
+            at = path[-1]
+            if not pre[at]:
+                pre[at] = low[at] = next_pre
+                next_pre += 1
+                stack.append(at)
+            child = -1
+            for to in succ[at]:
+                if not pre[to]:
+                    child = to
+                    break
+                low[at] = min(low[at], low[to])
+            if child >= 0:
+                path.append(child)
+                continue
+            path.pop()
+            if low[at] < pre[at]:
+                continue
+            cycle = stack[-1] != at or at in succ[at] or env.aux[at].calls_callback
+            while True:
+                member = stack.pop()
+                low[member] = off_stack
+                if cycle:
+                    env.aux[member].scc = next_scc
+                if member == at:
+                    break
+            next_scc += cycle
+
+
+def mark_points(env: "Env", tables: Mapping[int, tuple[int, ...]]) -> None:
+    """Where states are compared, where history is kept, what calls callbacks (visit_insn of bpf_check_cfg)."""
+    for at, insn in enumerate(env.insns):
+        if is_func_ref(insn) or is_bpf_call(insn):
+            env.aux[at].prune_point = True
+            _mark_both(env, at + (2 if insn.code == isa.LD_IMM64 else 1))
+            _mark_both(env, at + insn.imm + 1)
+        elif insn.cls in (isa.JMP, isa.JMP32):
+            _mark_jump(env, at, insn, tables)
+
+
+def _mark_both(env: "Env", at: int) -> None:
+    env.aux[at].prune_point = True
+    env.aux[at].jmp_point = True
+
+
+def _mark_jump(env: "Env", at: int, insn: Insn, tables: Mapping[int, tuple[int, ...]]) -> None:
+    aux = env.aux[at]
+    if insn.op == isa.EXIT:
+        return
+    if insn.op == isa.CALL:
+        _mark_call(env, at, insn)
+        _mark_both(env, at + 1)
+    elif insn.code == isa.OP_GOTOX:
+        aux.prune_point = True
+        for to in tables.get(env.layout.at(at).index, ()):
+            env.aux[to].jmp_point = True
+    else:
+        _mark_both(env, jump_target(env.insns, at))
+        if insn.op != isa.JA:
+            aux.prune_point = True
+            aux.force_checkpoint |= insn.op == isa.JCOND
+
+
+def _mark_call(env: "Env", at: int, insn: Insn) -> None:
+    aux = env.aux[at]
+    proto = env.kfuncs.get(at)
+    name = proto.name if proto is not None else ""
+    if insn.src == isa.HELPER_CALL:
+        is_async = insn.imm in ASYNC_CALLBACK_HELPERS
+        aux.calls_callback = insn.imm in SYNC_CALLBACK_HELPERS
+    else:
+        is_async = name in ASYNC_CALLBACK_KFUNCS
+        aux.calls_callback = name in SYNC_CALLBACK_KFUNCS
+        kfunc = KFUNCS.get(name)
+        aux.is_iter_next = kfunc is not None and "iter_next" in kfunc.flags
+    if aux.calls_callback:
+        aux.force_checkpoint = aux.prune_point = aux.jmp_point = True
+    if aux.is_iter_next:
+        aux.force_checkpoint = aux.prune_point = True
+    if is_async:
+        aux.prune_point = True
+
+
+def collect_effects(env: "Env", edges: Sequence[Sequence[calls.Edge]]) -> None:
+    """Which functions may sleep or move packet data, themselves or through what they call or name."""
+    for at, insn in enumerate(env.insns):
+        if not insn.is_call or insn.src == isa.PSEUDO_CALL:
+            continue
+        info = env.subprogs[env.layout.at(at).index]
+        if insn.src == isa.HELPER_CALL:
+            helper = HELPERS.get(insn.imm)
+            if helper is not None:
+                info.might_sleep |= helper.might_sleep
+                info.changes_pkt_data |= helper.changes_packet
+        elif at in env.kfuncs:
+            kfunc = KFUNCS.get(env.kfuncs[at].name)
+            if kfunc is not None:
+                info.might_sleep |= "sleepable" in kfunc.flags
+                info.changes_pkt_data |= kfunc.name == "bpf_xdp_pull_data"
+    for index in calls.callees_first(edges):
+        info = env.subprogs[index]
+        for edge in edges[index]:
+            info.might_sleep |= env.subprogs[edge.target].might_sleep
+            info.changes_pkt_data |= env.subprogs[edge.target].changes_pkt_data
