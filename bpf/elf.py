@@ -57,10 +57,13 @@ class Object:
         )
 
 
-def load(source: Path | str | bytes, name: str = "", *, trust_layout: bool = False) -> Object:
+def load(
+    source: Path | str | bytes, name: str = "", *, trust_layout: bool = False, keep_btf: bool = False
+) -> Object:
     """Loads an object from a path or from its bytes; `name` names it in errors (default: the path).
 
     trust_layout: take CO-RE relocations as done, for objects compiled against the very kernel that is modelled.
+    keep_btf: give programs their BTF even where the kernel would refuse it, for a caller that replaces it.
     Raises InputError, one line, for everything that libbpf would refuse and for what it could but we can't do.
     """
     what = name or ("object" if isinstance(source, bytes) else str(source))
@@ -82,7 +85,7 @@ def load(source: Path | str | bytes, name: str = "", *, trust_layout: bool = Fal
     maps = elf_maps.collect(elf, btf)
     refused = btf_check.refusal(btf) if btf else None
     # libbpf goes on without BTF that the kernel does not take.
-    kernel_btf = None if refused else btf
+    kernel_btf = None if refused and not keep_btf else btf
     specs = tuple(m.spec if kernel_btf else _without_btf(m.spec) for m in maps)
     cores = _by_section(elf, raw_btf, ext.cores) if ext and raw_btf else {}
     functions = functions_of(

@@ -12,6 +12,7 @@ from emu.commands.common import fail
 from emu.commands.jit import jit
 from emu.commands.replay import replay
 from emu.commands.run import run
+from emu.commands.selftest import selftest
 from emu.commands.verify import verify
 
 
@@ -25,7 +26,7 @@ def bpfemu() -> None:
     """
 
 
-for command in (run, verify, jit, batch, replay):
+for command in (run, verify, jit, batch, replay, selftest):
     bpfemu.add_command(command)
 
 
