@@ -44,14 +44,25 @@ _ON_WORDS: Final[dict[int, Callable[[int, int], int]]] = {
 
 def alu(op: int, is32: bool, dst: Num, src: Num, *, is_signed: bool = False) -> Num:
     """dst op src. is_signed: of division and modulo, the sdiv and smod forms (off 1)."""
-    if not dst.mask and not src.mask:
+    if not (dst.mask or src.mask or dst.size or src.size):
         on_words = _ON_WORDS.get(op)
-        if on_words is not None and not dst.size and not src.size:
+        if on_words is not None:
             word = on_words(dst.value, src.value)
             return const(word & HALF_MAX if is32 else word)
-    if not is_computable(op, is32, src):
-        return UNKNOWN
-    return _RULES[op | is_signed, is32](dst, src)
+    key = (op | is32 << 1 | is_signed, id(dst), id(src))
+    known = _results.get(key)
+    if known is not None:
+        return known[2]
+    result = _RULES[op | is_signed, is32](dst, src) if is_computable(op, is32, src) else UNKNOWN
+    if len(_results) >= _CACHE_LIMIT:
+        _results.clear()
+    _results[key] = dst, src, result
+    return result
+
+
+_CACHE_LIMIT: Final = 1 << 16
+_results: dict[tuple[int, int, int], tuple[Num, Num, Num]] = {}
+"""Results so far by the operands' identity, which is theirs as long as the entry holds them."""
 
 
 def is_computable(op: int, is32: bool, src: Num) -> bool:

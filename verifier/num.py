@@ -236,15 +236,22 @@ def sync(value: int, mask: int, base: int, size: int, base32: int, size32: int) 
 
 
 def _reduce(parts: Parts) -> Num:
-    """sync without the shortcuts."""
+    """sync without the shortcuts: bits cut ranges, ranges each other in two rounds, ranges bits, bits ranges again.
+
+    A step that changed nothing is not repeated, as it would not change anything again.
+    """
     _, _, base, size, base32, size32 = parts
     if (base == U_MAX and size == U_MAX) or (base32 == HALF_MAX and size32 == HALF_MAX):
         return Num(*parts)
     value, mask, base, size, base32, size32 = bounds_from_bits(*parts)
-    for _ in range(2):
+    arcs = base, size, base32, size32
+    base, size, base32, size32 = _bounds_from_bounds(base, size, base32, size32)
+    settled = arcs == (base, size, base32, size32)
+    if not settled:
         base, size, base32, size32 = _bounds_from_bounds(base, size, base32, size32)
-    value, mask = _bits_from_bounds(value, mask, base, size, base32, size32)
-    value, mask, base, size, base32, size32 = bounds_from_bits(value, mask, base, size, base32, size32)
+    bits = _bits_from_bounds(value, mask, base, size, base32, size32)
+    if not settled or bits != (value, mask):
+        value, mask, base, size, base32, size32 = bounds_from_bits(*bits, base, size, base32, size32)
     if not mask and not size and not size32 and base == value and base32 == value & HALF_MAX:
         return const(value)
     if mask == U_MAX and size == U_MAX and size32 == HALF_MAX and not base and not base32:
@@ -261,8 +268,15 @@ def _arc_of_bits(value: int, mask: int, sign: int, top: int) -> cnum.Arc:
 
 def half_bounds_from_bits(value: int, mask: int, base32: int, size32: int) -> cnum.Arc:
     """The low half's range cut by its known bits (__update_reg32_bounds)."""
+    if mask & HALF_MAX == HALF_MAX:
+        return _uncut(base32, size32, HALF_MAX)
     low, width = _arc_of_bits(value & HALF_MAX, mask & HALF_MAX, HALF_SIGN, HALF_MAX)
     return cnum.intersect(base32, size32, low, width, HALF_MAX)
+
+
+def _uncut(base: int, size: int, top: int) -> cnum.Arc:
+    """What cnum.intersect makes of an arc and the whole ring: the arc, the ring always from 0."""
+    return (0, top) if size == top and base != top else (base, size)
 
 
 def bounds_from_bits(value: int, mask: int, base: int, size: int, base32: int, size32: int) -> Parts:
@@ -272,36 +286,48 @@ def bounds_from_bits(value: int, mask: int, base: int, size: int, base32: int, s
     the only one of the bits between.
     """
     base32, size32 = half_bounds_from_bits(value, mask, base32, size32)
+    if mask == U_MAX:
+        base, size = _uncut(base, size, U_MAX)
+        if size or base == U_MAX:
+            return value, mask, base, size, base32, size32
+        return base, 0, base, 0, base & HALF_MAX, 0
     low, width = _arc_of_bits(value, mask, SIGN, U_MAX)
     base, size = cnum.intersect(base, size, low, width, U_MAX)
+    only = _only_member(value, mask, base, size)
+    if only >= 0:
+        return only, 0, only, 0, only & HALF_MAX, 0
+    return value, mask, base, size, base32, size32
+
+
+def _only_member(value: int, mask: int, base: int, size: int) -> int:
+    """The one number that bits and unsigned range share, -1 if there may be several or the kernel does not see it."""
     wraps = size > U_MAX - base
     umin = 0 if wraps else base
     umax = U_MAX if wraps else base + size
     member = tnum.step(value, mask, umin)
-    only = -1
     if umin & ~mask == value:
-        if member > umax:
-            only = umin
-    elif member == value | mask or (member <= umax < tnum.step(value, mask, member)):
-        only = member
-    if only >= 0:
-        return only, 0, only, 0, only & HALF_MAX, 0
-    return value, mask, base, size, base32, size32
+        return umin if member > umax else -1
+    if member == value | mask or (member <= umax < tnum.step(value, mask, member)):
+        return member
+    return -1
 
 
 def _bounds_from_bounds(base: int, size: int, base32: int, size32: int) -> tuple[int, int, int, int]:
     """The half's range from the whole's, then the whole's from the half's (__reg_deduce_bounds)."""
     if base == U_MAX and size == U_MAX:
         return base, size, HALF_MAX, HALF_MAX
-    low, width = cnum.low_half(base, size, HALF_MAX)
-    base32, size32 = cnum.intersect(base32, size32, low, width, HALF_MAX)
-    base, size = cnum.intersect_half(base, size, base32, size32, U_MAX, HALF_MAX)
+    if size < HALF_MAX:
+        base32, size32 = cnum.intersect(base32, size32, base & HALF_MAX, size, HALF_MAX)
+    else:
+        base32, size32 = _uncut(base32, size32, HALF_MAX)
+    if size32 < HALF_MAX or base32:
+        base, size = cnum.intersect_half(base, size, base32, size32, U_MAX, HALF_MAX)
     return base, size, base32, size32
 
 
 def _bits_from_bounds(value: int, mask: int, base: int, size: int, base32: int, size32: int) -> tnum.Tnum:
     """Known bits from the common prefix of each range's unsigned bounds (__reg_bound_offset)."""
-    if size <= U_MAX - base:
+    if size <= U_MAX - base and (size < U_MAX or base):
         value, mask = tnum.intersect(value, mask, *tnum.span(base, base + size))
     if size32 <= HALF_MAX - base32:
         low_value, low_mask = tnum.span(base32, base32 + size32)

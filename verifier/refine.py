@@ -80,6 +80,25 @@ def decide(op: int, is32: bool, left: Num, right: Num, *, same: bool = False) ->
     """
     if same:
         return _of_one(op, is32, left), left, right, left, right
+    if not (left.mask or right.mask or left.size or right.size):
+        return is_taken(op, is32, left, right), left, right, left, right
+    key = (op | is32, id(left), id(right))
+    known = _decisions.get(key)
+    if known is not None:
+        return known[2]
+    decision = _decide(op, is32, left, right)
+    if len(_decisions) >= _CACHE_LIMIT:
+        _decisions.clear()
+    _decisions[key] = left, right, decision
+    return decision
+
+
+_CACHE_LIMIT: Final = 1 << 16
+_decisions: dict[tuple[int, int, int], tuple[Num, Num, Decision]] = {}
+"""Decisions so far by the operands' identity, which is theirs as long as the entry holds them."""
+
+
+def _decide(op: int, is32: bool, left: Num, right: Num) -> Decision:
     outcome = is_taken(op, is32, left, right)
     if outcome != EITHER or (op == BPF_JSET and not _has_known_side(is32, left, right)):
         return outcome, left, right, left, right

@@ -104,9 +104,23 @@ def union(av: int, am: int, bv: int, bm: int) -> Tnum:
 
 
 def mul(av: int, am: int, bv: int, bm: int) -> Tnum:
-    """Long multiplication along the bits of ``a``; an unknown one joins both continuations (tnum_mul)."""
+    """Products (tnum_mul). An entirely unknown factor leaves of the other one its zeros at the end."""
     if not am and not bm:
         return av * bv & U_MAX, 0
+    if am == U_MAX:
+        return _multiples_of_lowest(bv | bm)
+    if bm == U_MAX:
+        return _multiples_of_lowest(av | am)
+    return long_mul(av, am, bv, bm)
+
+
+def _multiples_of_lowest(possible: int) -> Tnum:
+    """All multiples of the lowest bit that can be set; 0 if none can."""
+    return 0, -(possible & -possible) & U_MAX
+
+
+def long_mul(av: int, am: int, bv: int, bm: int) -> Tnum:
+    """Long multiplication along the bits of ``a``; an unknown one joins both continuations."""
     rv = rm = 0
     while av or am:
         if av & 1:

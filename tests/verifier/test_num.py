@@ -2,6 +2,7 @@
 
 import random
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,36 @@ def test_making_parts_consistent_loses_nothing_and_often_gains() -> None:
         assert not (allowed and after.is_violated)
         better += after.parts() != (*bits, *arc, *half)
     assert better > 200_000, better
+
+
+def plain(small: Any, value: int, mask: int, base: int, size: int, base32: int, size32: int) -> Parts:
+    """reg_bounds_sync step by step, every step taken."""
+    tnum, cnum, top, half = small.tnum, small.cnum, small.tnum.U_MAX, small.tnum.HALF_MAX
+
+    def from_bits(parts: Parts) -> Parts:
+        value, mask, base, size, base32, size32 = parts
+        arc32 = small.num._arc_of_bits(value & half, mask & half, tnum.HALF_SIGN, half)
+        base32, size32 = cnum.intersect(base32, size32, *arc32, half)
+        base, size = cnum.intersect(base, size, *small.num._arc_of_bits(value, mask, tnum.SIGN, top), top)
+        only = small.num._only_member(value, mask, base, size)
+        return (only, 0, only, 0, only & half, 0) if only >= 0 else (value, mask, base, size, base32, size32)
+
+    value, mask, base, size, base32, size32 = from_bits((value, mask, base, size, base32, size32))
+    for _ in range(2):
+        low = (half, half) if (base, size) == (top, top) else cnum.low_half(base, size, half)
+        base32, size32 = cnum.intersect(base32, size32, *low, half)
+        base, size = cnum.intersect_half(base, size, base32, size32, top, half)
+    span = tnum.span(cnum.umin(base, size, top), cnum.umax(base, size, top))
+    value, mask = tnum.intersect(value, mask, *span)
+    span = tnum.span(cnum.umin(base32, size32, half), cnum.umax(base32, size32, half))
+    value, mask = tnum.with_half(value, mask, *tnum.intersect(value & half, mask & half, *span))
+    return from_bits((value, mask, base, size, base32, size32))
+
+
+def test_shortcuts_change_nothing() -> None:
+    small = domain(4)
+    for bits, arc, half in product(tnums(4), arcs(4)[:-1], arcs(2)[:-1]):
+        assert small.num.sync(*bits, *arc, *half).parts() == plain(small, *bits, *arc, *half)
 
 
 def test_an_empty_range_stays_and_is_named() -> None:
@@ -83,7 +114,7 @@ def test_a_single_number_that_bits_and_range_share_is_known() -> None:
         ((5, 0, 5, 0, 5, 0), None),
     ],
 )
-def test_invariants_are_named_as_the_kernel_names_them(parts: num.Parts, message: str | None) -> None:
+def test_invariants_are_named_as_the_kernel_names_them(parts: Parts, message: str | None) -> None:
     assert invariant_violation(Num(*parts)) == message
 
 

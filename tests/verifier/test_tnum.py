@@ -49,6 +49,12 @@ def test_binary_operations_hold_every_result_and_most_are_the_best(name: str) ->
     assert share == 1 if name != "mul" else share > 0.95, share
 
 
+def test_products_take_short_ways_to_the_same_result() -> None:
+    small = domain(BITS).tnum
+    for (a, _), (b, _) in product(ALL, ALL):
+        assert small.mul(*a, *b) == small.long_mul(*a, *b)
+
+
 def test_union_intersection_and_order_are_those_of_sets() -> None:
     small = domain(BITS).tnum
     for (a, xs), (b, ys) in product(ALL, ALL):
