@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from bpf import isa
-from bpf.errors import InputError
 from bpf.maps import MapType
-from verifier import arith, ctxaccess, maps
+from verifier import arith, btfctx, ctxaccess, maps
 from verifier.btfaccess import check_ptr_to_btf_access, check_ptr_to_map_access, mark_btf_ld_reg
 from verifier.env import Env, get_func_arg_reg
 from verifier.kptraccess import check_map_kptr_access
@@ -222,12 +221,14 @@ def _ctx(env: Env, reg: Reg, a: Access) -> None:
         check_ptr_off(env, reg, a.argno, ctxaccess.is_plain(prog_type))
     off = a.off + isa.sext(reg.num.umax, 64)
     fields = ctxaccess.fields_of(prog_type, env.program.expected_attach_type)
+    write = a.access == BPF_WRITE
     if fields is None:
-        what = f"the context of a {prog_type} program depends on the kernel's BTF, which is not known here"
-        raise InputError(env.program.name, f"insn {a.insn_idx}", what)
-    field = ctxaccess.valid_access(fields, off, a.size, a.access == BPF_WRITE)
-    if field is None:
-        env.refuse("EACCES", f"invalid bpf_context access off={off} size={a.size}")
+        field = btfctx.access(env, off, a.size, write)
+    else:
+        found = ctxaccess.valid_access(fields, off, a.size, write)
+        if found is None:
+            env.refuse("EACCES", f"invalid bpf_context access off={off} size={a.size}")
+        field = found
     if not a.mark:
         return
     if field.type == SCALAR_VALUE:
