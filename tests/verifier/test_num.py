@@ -14,6 +14,7 @@ from verifier.num import (
     UNKNOWN,
     ZERO,
     Num,
+    Parts,
     const,
     from_srange,
     from_urange,
@@ -69,7 +70,7 @@ def plain(small: Any, value: int, mask: int, base: int, size: int, base32: int, 
 
 def test_shortcuts_change_nothing() -> None:
     small = domain(4)
-    for bits, arc, half in product(tnums(4), arcs(4)[:-1], arcs(2)[:-1]):
+    for bits, arc, half in product(tnums(4)[::4], arcs(4)[:-1], arcs(2)[:-1]):
         assert small.num.sync(*bits, *arc, *half).parts() == plain(small, *bits, *arc, *half)
 
 
