@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from tests.verifier.small import domain, members, sample, words_of
-from tests.verifier.test_arith import CONCRETE, NAMES, concrete
+from tests.verifier.test_arith import NAMES, concrete
 from verifier import arith, refine
 from verifier.num import Num, const, from_urange
 
@@ -25,7 +25,7 @@ def best_arc(words: list[int], top: int) -> tuple[int, int]:
     words = sorted(set(words))
     gaps = [
         (following - word & top or top + 1, following)
-        for word, following in zip(words, words[1:] + words[:1])
+        for word, following in zip(words, words[1:] + words[:1], strict=True)
     ]
     gap, start = max(gaps)
     size = top + 1 - gap
