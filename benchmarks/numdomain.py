@@ -1,4 +1,4 @@
-"""Speed of the number domain, and how often it is as exact as its form allows. Run as `python -m benchmarks.numbers`.
+"""Speed of the number domain, and how often it is as exact as its form allows. Run as `python -m benchmarks.numdomain`.
 
 Speed: operations a second on operands seen before (kept results) and on new ones. Precision: at 4 bits, over random pairs
 of consistent numbers, the share of results that mean the same words as the best Num for the concrete results would: least
