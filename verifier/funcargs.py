@@ -45,16 +45,21 @@ class ArgInfo:
     """A parameter (struct bpf_subprog_arg_info). A value.
 
     kind: "ARG_ANYTHING" (a number), "ARG_PTR_TO_CTX", "ARG_PTR_TO_DYNPTR", "ARG_PTR_TO_MEM", "ARG_PTR_TO_BTF_ID" or
-    "ARG_PTR_TO_ARENA". flags: PTR_MAYBE_NULL, ... mem_size: of memory. btf_name: kernel struct of a BTF pointer.
+    "ARG_PTR_TO_ARENA". flags: PTR_MAYBE_NULL, ... mem_size: of memory. btf_id: kernel struct of a BTF pointer.
     """
 
-    __slots__ = ("btf_name", "flags", "kind", "mem_size")
+    __slots__ = ("btf_id", "flags", "kind", "mem_size")
 
-    def __init__(self, kind: str, flags: int = 0, mem_size: int = 0, btf_name: str = "") -> None:
+    def __init__(self, kind: str, flags: int = 0, mem_size: int = 0, btf_id: str = "") -> None:
         self.kind = kind
         self.flags = flags
         self.mem_size = mem_size
-        self.btf_name = btf_name
+        self.btf_id = btf_id
+
+    @property
+    def btf(self) -> None:
+        """Where btf_id belongs to: the kernel's types, as verifier/regs.py names them."""
+        return
 
 
 class _Unusable(Exception):  # noqa: N818 # not an error: the BTF says nothing that can be checked
@@ -169,7 +174,7 @@ class _Reader:
             if "nonnull" in tags:
                 raise self.fail("EINVAL", invalid)
             null = PTR_MAYBE_NULL if "nullable" in tags else 0
-            return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_TRUSTED | null, btf_name=target.name)
+            return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_TRUSTED | null, btf_id=target.name)
         if "untrusted" in tags:
             return self._untrusted(i, target, tags)
         if "arena" in tags:
@@ -188,7 +193,7 @@ class _Reader:
             raise self.fail("EINVAL", f"arg#{i} untrusted cannot be combined with any other tags")
         if target.kind in (Kind.VOID, *_INTEGERS):
             return ArgInfo("ARG_PTR_TO_MEM", MEM_RDONLY | PTR_UNTRUSTED)
-        return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_UNTRUSTED, btf_name=target.name)
+        return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_UNTRUSTED, btf_id=target.name)
 
     def _is_context(self, type_id: int, target: BtfType) -> bool:
         """btf_is_prog_ctx_type: the struct has the name of this program type's context."""
@@ -267,7 +272,7 @@ def _check_arg(env: Env, argno: int, info: ArgInfo, reg: Reg) -> None:
         check_func_arg_reg_off(env, reg, argno, info.kind, 0)
         process_dynptr_func(env, reg, argno, -1, 0, RefObj(), None)
     elif not (reg.is_null and info.flags & PTR_MAYBE_NULL):
-        check_reg_type(env, reg, argno, info.kind, info.flags, info.btf_name, CallMeta())
+        check_reg_type(env, reg, argno, info.kind, info.flags, info.btf_id, CallMeta())
         check_func_arg_reg_off(env, reg, argno, info.kind, info.flags)
 
 
