@@ -26,9 +26,10 @@ class BtfBuilder:
     (`next_id`), which is how a struct can point to itself.
     """
 
-    def __init__(self) -> None:
-        self._types: list[BtfType] = [VOID]
-        self._strings = bytearray(b"\0")
+    def __init__(self, base: Btf | None = None) -> None:
+        """base: types to begin with, ids and strings as they are."""
+        self._types: list[BtfType] = list(base.types) if base else [VOID]
+        self._strings = bytearray(base.strings if base else b"\0")
         self._offsets: dict[str, int] = {"": 0}
         self._ctypes: dict[CType, int] = {}
 
@@ -199,6 +200,12 @@ class BtfBuilder:
                 kind = Kind.STRUCT if t.kind == "struct" else Kind.UNION
                 made = self._compound(kind, tag if t.name.startswith(f"{t.kind} ") else "", t.bits // 8, ())
         return made if not t.name or tag != t.name or t.name == t.kind else self.typedef(t.name, made)
+
+    def retype(self, func: int, proto: FuncProto) -> None:
+        """Give the FUNC `func` another prototype; its name and linkage stay."""
+        params = [(p.name, self.ctype(p.type)) for p in proto.params]
+        made = self.proto(self.ctype(proto.ret), params)
+        self._types[func] = replace(self._types[func], type=made)
 
     def function(self, proto: FuncProto, linkage: int = GLOBAL) -> int:
         """Id of a FUNC with this prototype."""

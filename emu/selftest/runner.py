@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bpf import elf
-from bpf.btf import Kind
+from bpf import btf_check, elf, elf_file
+from bpf.btf import Btf, Kind
+from bpf.btf_build import BtfBuilder
 from bpf.errors import InputError
-from bpf.program import FuncInfo, Program, Request, RunInput
+from bpf.program import Program, Request, RunInput
 from bpf.verified import Rejected, Verified
 from emu.load import read_bytes
 from emu.pipeline import Case, Pipeline
@@ -106,18 +107,23 @@ def _prepared(program: Program, spec: Spec, folder: Path, btf_refused: str) -> P
 
 
 def _with_functions(program: Program, file: Path) -> Program:
-    """The program with another object's BTF: its functions are found there by name. Raises InputError."""
-    other = elf.load(read_bytes(file), str(file), trust_layout=True).btf
-    if other is None or program.btf is None:
-        raise InputError(program.name, str(file), "has no BTF that the kernel takes")
-    info = []
+    """The program with the prototypes that another object has for its functions, found by name.
+
+    A naked function's own BTF has no names of parameters, so that the kernel would not take it. Raises InputError.
+    """
+    name = str(file)
+    section = elf_file.read(read_bytes(name), name).find(".BTF")
+    if section is None or program.btf is None:
+        raise InputError(program.name, name, "has no BTF to take functions from")
+    other = Btf.parse(section.data, name)
+    builder = BtfBuilder(program.btf)
     for entry in program.func_info:
-        name = program.btf.type(entry.type_id).name
-        found = other.find(name, Kind.FUNC)
-        if found is None:
-            raise InputError(program.name, str(file), f"has no function {name}")
-        info.append(FuncInfo(entry.insn, found))
-    return replace(program, btf=other, func_info=tuple(info), line_info=())
+        found = other.find(program.btf.type(entry.type_id).name, Kind.FUNC)
+        if found is not None:
+            builder.retype(entry.type_id, other.prototype(found))
+    btf = builder.build()
+    refused = btf_check.refusal(btf)
+    return replace(program, btf=None, func_info=(), line_info=()) if refused else replace(program, btf=btf)
 
 
 def _input(program: Program, spec: Spec) -> RunInput:
