@@ -15,11 +15,11 @@ from verifier.availability import helper_for
 from verifier.callargs import MAX_ERRNO, CallMeta
 from verifier.dynptr import unmark_stack_slots_dynptr
 from verifier.env import Env
-from verifier.exits import prepare_func_exit, verbose_invalid_scalar
+from verifier.exits import Range, is_within, prepare_func_exit, refuse_scalar
 from verifier.funccalls import push_callback_call
 from verifier.helperargs import HelperSpec, check_func_arg
 from verifier.helperreturn import set_return
-from verifier.locks import in_rcu_cs, in_sleepable_context, non_sleepable_context_description
+from verifier.locks import in_sleepable_context, non_sleepable_context_description
 from verifier.mapcompat import check_map_func_compatibility
 from verifier.maps import F_RDONLY_PROG
 from verifier.memory import check_mem_access
@@ -45,6 +45,7 @@ from verifier.regs import (
     UNKNOWN_REG,
     Reg,
 )
+from verifier.sections import in_rcu_cs
 from verifier.stackargs import invalidate_outgoing_stack_args
 from verifier.statelog import reg_type_str
 
@@ -288,9 +289,9 @@ def _set_retval(env: Env, _insn: Insn, _at: int, _meta: CallMeta) -> bool:
     if env.prog_type == "cgroup_sockopt" and env.program.expected_attach_type == _CGROUP_GETSOCKOPT:
         return False
     mark_chain_precision(env, 1)
-    if not -MAX_ERRNO <= reg.num.s32_min <= reg.num.s32_max <= 0:
-        verbose_invalid_scalar(env, reg, (-MAX_ERRNO, 0), "At bpf_set_retval", "R1")
-        env.refuse("EINVAL")
+    allowed = Range(-MAX_ERRNO, 0, narrow=True)
+    if not is_within(allowed, reg):
+        refuse_scalar(env, reg, allowed, "At bpf_set_retval", "R1")
     return False
 
 

@@ -7,7 +7,6 @@ kernel/bpf/verifier.c.
 from typing import Final
 
 from verifier.env import Env, reg_arg_name
-from verifier.locks import in_rcu_cs
 from verifier.prune import find_prev_entry, widen_imprecise_scalars
 from verifier.references import acquire_reference, release_reference
 from verifier.regs import (
@@ -20,6 +19,7 @@ from verifier.regs import (
     Reg,
     const_reg,
 )
+from verifier.sections import in_rcu_cs
 from verifier.stackobj import EINVAL, ERANGE, check_write, get_spi
 from verifier.state import INVALID_SLOT, STACK_ITER, Slot
 from verifier.statelog import iter_type_str

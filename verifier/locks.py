@@ -6,10 +6,12 @@ kernel/bpf/verifier.c.
 
 from typing import Any, Final
 
+from bpf.kfuncs import KFUNCS
 from verifier.env import Env, reg_arg_name
 from verifier.fields import reg_btf_record
 from verifier.references import invalidate_non_owning_refs, invalidate_rcu_protected_refs
 from verifier.regs import PTR_TO_MAP_VALUE, PTR_TO_STACK, Reg
+from verifier.sections import in_rcu_cs
 from verifier.stackobj import EINVAL, ERANGE, check_write, get_spi
 from verifier.state import (
     INVALID_SLOT,
@@ -34,23 +36,6 @@ _CLASS_NAMES: Final = {IRQ_NATIVE_KFUNC: "native", IRQ_LOCK_KFUNC: "lock"}
 # ---- sections
 
 
-def in_sleepable(env: Env) -> bool:
-    """Whether this function may sleep at all."""
-    return env.cur_state.in_sleepable
-
-
-def in_rcu_cs(env: Env) -> bool:
-    """Whether pointers that RCU protects stay valid here."""
-    state = env.cur_state
-    return bool(
-        state.active_rcu_locks
-        or state.active_preempt_locks
-        or state.active_locks
-        or state.active_irq_id
-        or not state.in_sleepable
-    )
-
-
 def in_sleepable_context(env: Env) -> bool:
     """Whether sleeping is allowed at this very place."""
     return env.cur_state.in_sleepable and not in_rcu_cs(env)
@@ -68,6 +53,12 @@ def non_sleepable_context_description(env: Env) -> str:
     if state.active_locks:
         return "lock region"
     return "non-sleepable prog"
+
+
+def kfunc_spin_allowed(name: str) -> bool:
+    """Whether the kfunc may be called while a lock is held."""
+    kfunc = KFUNCS.get(name)
+    return kfunc is not None and "spinlock_safe" in kfunc.flags
 
 
 # ---- spin locks

@@ -6,7 +6,8 @@ Sources: stack_slot_obj_get_spi, is_spi_bounds_valid of kernel/bpf/verifier.c.
 from typing import Final
 
 from verifier.env import Env
-from verifier.memory import BPF_WRITE, check_mem_access
+from verifier.memory import check_mem_access
+from verifier.regions import BPF_WRITE
 from verifier.regs import Reg
 from verifier.state import BPF_REG_SIZE
 
