@@ -60,7 +60,7 @@ def test_every_recorded_program_gives_the_kernels_results() -> None:
     assert {family: compared[family] for family in complete} == complete
     assert compared["F4"] >= 174
     assert compared["F5"] >= 394
-    assert compared["bytes"] >= 1283  # the others differ by what the first layer cannot know; none by the JIT
+    assert compared["bytes"] >= 1282  # the others differ by what the first layer cannot know; none by the JIT
     assert differing == {name: {"retval", "engines"} for name in READS_WHAT_NOBODY_PASSED}
 
 
