@@ -4,9 +4,11 @@ The kind is told by content first and by name second, so that a wrong file gives
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from bpf import asm, elf
 from bpf.asm import Expectation
@@ -27,19 +29,38 @@ class Loaded:
     others: Mapping[str, Program] = field(default_factory=dict)
 
 
-def read_bytes(file: str | Path) -> bytes:
-    """The content of a file. Raises InputError when it is missing, unreadable, no file or larger than 64 MiB."""
-    path = Path(file)
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def open_bytes(file: str | Path) -> BinaryIO:
+    """Open a file or pipe to read; a pipe without a writer is empty, so that nothing waits for one that may not come.
+
+    Raises InputError when it is missing, unreadable or a directory.
+    """
     try:
-        if path.is_dir():
-            raise InputError(str(file), "", "is a directory")
-        if path.stat().st_size > MAX_FILE:
-            raise InputError(str(file), "", f"is larger than {MAX_FILE >> 20} MiB")
-        return path.read_bytes()
+        stream = open(file, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
+        os.set_blocking(stream.fileno(), True)
+        return stream
     except FileNotFoundError:
         raise InputError(str(file), "", "no such file") from None
+    except IsADirectoryError:
+        raise InputError(str(file), "", "is a directory") from None
     except (OSError, ValueError) as error:
         raise InputError(str(file), "", getattr(error, "strerror", None) or str(error)) from None
+
+
+def read_bytes(file: str | Path) -> bytes:
+    """The content of a file or pipe. Raises InputError as `open_bytes`, and when it is larger than 64 MiB."""
+    with open_bytes(file) as stream:
+        try:
+            large = os.fstat(stream.fileno()).st_size > MAX_FILE
+            data = b"" if large else stream.read(MAX_FILE + 1)
+        except OSError as error:
+            raise InputError(str(file), "", error.strerror or str(error)) from None
+    if large or len(data) > MAX_FILE:
+        raise InputError(str(file), "", f"is larger than {MAX_FILE >> 20} MiB")
+    return data
 
 
 def read_text(file: str | Path) -> str:
@@ -53,6 +74,8 @@ def read_text(file: str | Path) -> str:
 def load_file(file: str) -> list[Loaded]:
     """All programs of a file. Raises InputError."""
     data = read_bytes(file)
+    if not data:
+        raise InputError(file, "", "is empty")
     suffix = Path(file).suffix
     if data[:4] == b"\x7fELF" or suffix == ".o":
         return _elf(data, file)

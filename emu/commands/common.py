@@ -1,8 +1,10 @@
 """What all commands share: options, exit statuses, one-line errors."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from errno import EPIPE
 from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -17,6 +19,7 @@ from emu.runtime.kfuncs import load as load_module
 from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
+INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell says of a process that SIGINT or SIGPIPE ended
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,14 +29,22 @@ def fail(error: BpfemuError) -> NoReturn:
     """End with one line on standard error: status 2 for bad input, 4 for a fault of ours."""
     bad_input = isinstance(error, InputError)
     words = "error" if bad_input else "internal error (please report)"
-    click.echo(f"bpfemu: {words}: {error}", err=True)
+    click.echo(f"bpfemu: {words}: {one_line(error)}", err=True)
     sys.exit(BAD_INPUT if bad_input else OUR_FAULT)
+
+
+class _Output(Console):
+    """A console that leaves a closed pipe to the entry point."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with status 1, which says "differs"."""
+        raise BrokenPipeError(EPIPE, os.strerror(EPIPE))
 
 
 def console() -> Console:
     """Standard output: as wide as the terminal, and wide enough for any row when it is no terminal."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=160)
+    out = _Output(highlight=False)
+    return out if out.is_terminal else _Output(highlight=False, width=160)
 
 
 def shown(items: Sequence[T], doing: str) -> Iterable[T]:
@@ -65,11 +76,18 @@ def load_all(files: Iterable[str], prog: str | None) -> list[Loaded]:
     return [item for file in files for item in select(load_file(file), file, prog)]
 
 
+def one_line(error: BpfemuError) -> str:
+    """Its text without what moves a terminal's cursor or has no letter: file names may hold anything."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(error))
+
+
 def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in value.split(",") if part.strip())
     for name in names:
         if name not in ENGINES:
             raise click.BadParameter(f"{name!r} is no engine; there are: {', '.join(ENGINES)}")
+    if not names:
+        raise click.BadParameter(f"names no engine; there are: {', '.join(ENGINES)}")
     return names
 
 

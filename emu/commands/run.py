@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import click
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from bpf.errors import InputError
 from bpf.program import Request, RunInput
@@ -27,7 +25,7 @@ from emu.commands.common import (
 from emu.explain import explain
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
-from emu.report import call_tables, print_results
+from emu.report import call_tables, print_results, say
 from verifier import FIRST_LAYER_NOTE
 
 SYSCALL_CTX = bytes(256)
@@ -146,13 +144,15 @@ def _print(out: Console, cases: list[Case], missed: list[str], verbose: bool) ->
                 out.print()
                 out.print(calls)
         if case.difference is not None:
-            out.print(f"\n{name} differs:", style="bold red", markup=False)
+            out.print()
+            say(out, f"{name} differs:", "bold red")
             for line in explain(case.difference, case.request.program, case.image, case.sandbox):
-                out.print(Padding(Text(line), (0, 0, 0, 2)))
+                say(out, line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
     for miss in missed:
-        out.print(miss, style="bold red", markup=False)
+        say(out, miss, "bold red")
     if any(isinstance(case.verdict, Verified) and not case.verdict.pruned for case in cases):
-        out.print(f"\nnote: {FIRST_LAYER_NOTE}", style="dim")
+        out.print()
+        say(out, f"note: {FIRST_LAYER_NOTE}", "dim")
 
 
 def _status(cases: list[Case], missed: list[str]) -> int:
