@@ -103,7 +103,10 @@ def _text(text: str, file: str) -> list[Loaded]:
 
 
 def _json(text: str, file: str) -> list[Loaded]:
-    return [Loaded(parse_request(obj, what), file) for what, obj in json_objects(text, file)]
+    loaded = [Loaded(parse_request(obj, what), file) for what, obj in json_objects(text, file)]
+    if not loaded:
+        raise InputError(file, "", "holds no request")
+    return loaded
 
 
 def json_objects(text: str, file: str) -> Iterator[tuple[str, object]]:

@@ -19,6 +19,7 @@ from emu.runtime.kfuncs import load as load_module
 from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
+MIN_SECONDS, MAX_SECONDS = 0.01, 86_400
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell says of a process that SIGINT or SIGPIPE ended
 
 T = TypeVar("T")
@@ -91,6 +92,12 @@ def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -
     return names
 
 
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not MIN_SECONDS <= value <= MAX_SECONDS:  # nan is not, either
+        raise click.BadParameter(f"{value} is not between {MIN_SECONDS} and {MAX_SECONDS}")
+    return value
+
+
 engines_option = click.option(
     "--engine",
     "engines",
@@ -126,7 +133,7 @@ def run_options(function: F) -> F:
     decorators = [
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of time, random numbers and ids."),
         click.option("--budget", type=click.IntRange(1), default=4_000_000, show_default=True, help="BPF instructions a run, interpreter."),
-        click.option("--seconds", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds a run, sandbox."),
+        click.option("--seconds", type=float, callback=_seconds, default=2.0, show_default=True, help="Seconds a run, sandbox."),
         click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
         click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),
         click.option("--kfuncs", "kfunc_files", multiple=True, metavar="FILE.py", help="Python module with more kfuncs (repeatable)."),

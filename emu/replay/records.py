@@ -32,7 +32,7 @@ def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[
         case, bool(expect.get("accepted")), str(expect.get("errno", "OK")), _text(expect.get("message"))
     )
     if expect.get("accepted") and not case.rejected:
-        checks += _accepted_checks(case, expect, engines)
+        checks += _accepted_checks(case, expect, engines, what)
     masked = {
         {"jited": "bytes", "map_dumps": "maps"}.get(str(f), str(f)) for f in _list(expect.get("nondet"))
     }
@@ -53,11 +53,18 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _accepted_checks(case: Case, expect: Mapping[str, object], engines: tuple[str, ...]) -> list[Check]:
+def _accepted_checks(
+    case: Case, expect: Mapping[str, object], engines: tuple[str, ...], what: str
+) -> list[Check]:
     checks = []
     if "jit" in engines and "jited" in expect:
         jited = [item for item in _list(expect["jited"]) if isinstance(item, dict)]
-        check = _bytes_check(case, jited)
+        try:
+            check = _bytes_check(case, jited)
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                what, "field expect.jited", "must be functions with addr and hex, calls and ptrs with numbers"
+            ) from None
         if check.state == "differ" and not _same_rewriting(case, expect):
             check = Check(
                 "bytes", "not comparable", "the kernel rewrote the program by what it knows of values"
