@@ -5,7 +5,7 @@ The kind is told by content first and by name second, so that a wrong file gives
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -71,14 +71,22 @@ def read_text(file: str | Path) -> str:
         raise InputError(str(file), f"byte {error.start}", "is not UTF-8 text") from None
 
 
-def load_file(file: str) -> list[Loaded]:
-    """All programs of a file. Raises InputError."""
+def _ignore(_warning: str) -> None:
+    """For callers who do not ask for warnings."""
+
+
+def load_file(file: str, warn: Callable[[str], None] = _ignore, wanted: str | None = None) -> list[Loaded]:
+    """All programs of a file. Raises InputError.
+
+    warn: gets a line for each program that is left out, and one when the file's BTF is. wanted: the one program that
+    is asked for; when that one is left out, the reason is raised, and nothing is said of the others.
+    """
     data = read_bytes(file)
     if not data:
         raise InputError(file, "", "is empty")
     suffix = Path(file).suffix
     if data[:4] == b"\x7fELF" or suffix == ".o":
-        return _elf(data, file)
+        return _elf(data, file, warn, wanted)
     if suffix in (".json", ".jsonl") or (suffix != ".bpf" and data[:64].lstrip()[:1] in (b"{", b"[")):
         return _json(read_text(file), file)
     if suffix != ".bpf" and b"\0" in data:
@@ -86,10 +94,20 @@ def load_file(file: str) -> list[Loaded]:
     return _text(read_text(file), file)
 
 
-def _elf(data: bytes, file: str) -> list[Loaded]:
-    programs = elf.load(data, file).programs
+def _elf(data: bytes, file: str, warn: Callable[[str], None], wanted: str | None) -> list[Loaded]:
+    loaded = elf.load(data, file)
+    programs = loaded.programs
     if not programs:
         raise InputError(file, "", "has no program section")
+    if wanted is not None and any(name == wanted for name, _ in loaded.unsupported):
+        loaded.program(wanted)
+    if loaded.btf_refused:
+        warn(
+            f"{file}: its BTF is not used, as a kernel would refuse it ({loaded.btf_refused}):"
+            " functions have no prototypes and no stack arguments"
+        )
+    for name, why in loaded.unsupported if wanted is None else ():
+        warn(f"{file}: program {name} is left out: {why.removeprefix(f'{file}: ')}")
     others = {program.name: program for program in programs}
     return [Loaded(Request(program), file, None, others) for program in programs]
 

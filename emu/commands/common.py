@@ -73,13 +73,23 @@ def select(loaded: Iterable[Loaded], file: str, prog: str | None) -> list[Loaded
 
 
 def load_all(files: Iterable[str], prog: str | None) -> list[Loaded]:
-    """The programs of all files. Raises InputError."""
-    return [item for file in files for item in select(load_file(file), file, prog)]
+    """The programs of all files; what is left out of them is told on standard error. Raises InputError."""
+    return [item for file in files for item in select(load_file(file, warn, prog), file, prog)]
+
+
+def warn(text: str) -> None:
+    """One line on standard error, after which the command goes on."""
+    click.echo(f"bpfemu: warning: {printable(text)}", err=True)
 
 
 def one_line(error: BpfemuError) -> str:
-    """Its text without what moves a terminal's cursor or has no letter: file names may hold anything."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(error))
+    """Its text, `printable`."""
+    return printable(str(error))
+
+
+def printable(text: str) -> str:
+    """A text without what moves a terminal's cursor or has no letter: file names may hold anything."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
