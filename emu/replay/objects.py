@@ -26,33 +26,43 @@ TYPE_NAMES = {
 
 @dataclass(slots=True)
 class ObjectFolder:
-    """The objects beside a list, each read once."""
+    """The objects beside a list, each read once; an error stands for one that cannot be loaded."""
 
     folder: Path
-    _programs: dict[str, Mapping[str, Program]]
+    _objects: dict[str, elf.Object | InputError]
 
     @classmethod
     def beside(cls, file: str) -> "ObjectFolder":
         """The folder of a list."""
         return cls(Path(file).parent, {})
 
-    def programs(self, name: str) -> Mapping[str, Program]:
-        """The programs of an object by function name. Raises InputError."""
-        if name not in self._programs:
+    def object(self, name: str) -> elf.Object | InputError:
+        """An object, or why it cannot be loaded. Raises InputError when the file cannot be read."""
+        if name not in self._objects:
             path = str(self.folder / name)
-            self._programs[name] = {
-                program.name: program for program in elf.load(read_bytes(path), path).programs
-            }
-        return self._programs[name]
+            data = read_bytes(path)
+            try:
+                self._objects[name] = elf.load(data, path)
+            except InputError as error:
+                self._objects[name] = error
+        return self._objects[name]
 
 
 def replay_object(
     pipeline: Pipeline, folder: ObjectFolder, entry: object, what: str, engines: tuple[str, ...]
 ) -> Replayed:
-    """The checks of one entry of a list. Raises InputError when the entry or its object cannot be read."""
+    """The checks of one entry of a list. A program that the loader does not take is "not comparable".
+
+    Raises InputError when the entry or its object cannot be read.
+    """
     read = read_entry(entry, what)
     name, prog, expect, runs = read.name, read.prog, read.expect, read.runs
-    programs = folder.programs(name)
+    loaded = folder.object(name)
+    left_out = loaded if isinstance(loaded, InputError) else dict(loaded.unsupported).get(prog)
+    if isinstance(loaded, InputError) or left_out is not None:
+        check = Check("verdict", "not comparable", str(left_out))
+        return Replayed(f"{name}: {prog}", name, (check,), None, {"object": name, "prog": prog})
+    programs = {program.name: program for program in loaded.programs}
     if prog not in programs:
         raise InputError(what, name, f"has no program {prog!r}")
     program = _with_maps(programs[prog], read.initial_maps, what)
