@@ -1,6 +1,6 @@
 """How fast the JIT compiles: BPF instructions a second of processor time, in one process.
 
-    python benchmarks/jit.py [--seconds S] [--listing N]
+    python -m benchmarks.jit [--seconds S] [--listing N]
 
 cold: nothing remembered, each round as in a new process; warm: as in a campaign, after the instructions have been met.
 The programs are the recordings of fixtures/golden. For comparison keystone assembles the listing of N instructions of
@@ -8,18 +8,15 @@ the same code (capstone's text), which is what an emitter through an assembler w
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import capstone
 import keystone
 import keystone.keystone
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks.rows import Row
 from bpf.verified import Verified
 from jit import compile_program, place
 from jit.image import Layout
@@ -37,17 +34,16 @@ def _programs() -> list[tuple[Verified, Layout]]:
     return out
 
 
-def _rate(name: str, run: Callable[[], int], seconds: float) -> float:
-    """Runs until the time is over; prints and returns instructions a second."""
+def _rate(name: str, run: Callable[[], int], seconds: float) -> Row:
+    """Runs until the time is over: the time of one instruction."""
     done = 0
     start = time.process_time()
     while (elapsed := time.process_time() - start) < seconds:
         done += run()
-    print(f"{name:<28}{done / elapsed:>12,.0f} insns/s   ({done:,} in {elapsed:.1f} s)")
-    return done / elapsed
+    return Row(name, elapsed / done * 1e6)
 
 
-def _keystone(programs: Sequence[tuple[Verified, Layout]], count: int, seconds: float) -> float:
+def _keystone(programs: Sequence[tuple[Verified, Layout]], count: int, seconds: float) -> Row:
     decoder: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
     assembler: Any = keystone.keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_64)  # type: ignore[no-untyped-call]  # no types
     texts = []
@@ -68,21 +64,15 @@ def _keystone(programs: Sequence[tuple[Verified, Layout]], count: int, seconds: 
             assembler.asm(text, address)
         return bpf
 
-    return _rate("keystone, same listing", run, seconds)
+    return _rate("keystone, the same listing", run, seconds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="time for each measurement (3)")
-    parser.add_argument(
-        "--listing", type=int, default=3000, help="BPF instructions that keystone gets (3000)"
-    )
-    options = parser.parse_args()
+def rows(seconds: float = 2.0, listing: int = 3000, *, say: bool = False) -> list[Row]:
+    """The assembler, then the compiler cold, warm and with its code placed."""
     programs = _programs()
     total = sum(len(verified.insns) for verified, _ in programs)
-    print(f"{len(programs):,} programs, {total:,} instructions")
+    if say:
+        print(f"{len(programs):,} programs, {total:,} instructions")
 
     def warm() -> int:
         for verified, _ in programs:
@@ -99,11 +89,28 @@ def main() -> None:
             place(compile_program(verified), layout)
         return total
 
-    _rate("cold", cold, options.seconds)
-    fast = _rate("warm", warm, options.seconds)
-    _rate("warm, placed", placed, options.seconds)
-    slow = _keystone(programs, options.listing, options.seconds)
-    print(f"{fast / slow:,.0f} times as fast as an assembler")
+    return [
+        _keystone(programs, listing, seconds),
+        _rate("cold", cold, seconds),
+        _rate("warm", warm, seconds),
+        _rate("warm, placed", placed, seconds),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each measurement (3)")
+    parser.add_argument(
+        "--listing", type=int, default=3000, help="BPF instructions that keystone gets (3000)"
+    )
+    options = parser.parse_args()
+    slow, *fast = rows(options.seconds, options.listing, say=True)
+    print(f"{slow.name:<28}{1e6 / slow.micros:>12,.0f} insns/s")
+    for row in fast:
+        ratio = slow.micros / row.micros
+        print(f"{row.name:<28}{1e6 / row.micros:>12,.0f} insns/s   {ratio:,.0f} times as fast")
 
 
 if __name__ == "__main__":

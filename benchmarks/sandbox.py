@@ -3,7 +3,7 @@
 The baseline is what one writes first: a new Uc a program, stack and code mapped, a Python hook on the callee that
 reads its arguments with reg_read and mem_read, and an instruction count as the limit.
 
-    python benchmarks/sandbox.py            a table
+    python -m benchmarks.sandbox            a table
     python benchmarks/sandbox.py --rss      memory over 20,000 fresh programs
 """
 
@@ -12,13 +12,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import unicorn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks.rows import Row
 from bpf import isa
 from bpf.asm import parse
 from bpf.program import Program, RunInput
@@ -136,7 +134,7 @@ def rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def main() -> None:
+def _prepared() -> tuple[Machine, list[Image], list[Sandbox], list[bytes]]:
     machine = Machine()
     images = [image_of(seed) for seed in range(200)]
     worlds = World(images[0].verified.program, memory=machine.memory)
@@ -144,9 +142,12 @@ def main() -> None:
     codes = [engine.codes[0] for engine in engines]
     for engine in engines:
         assert engine.run(RunInput()).trap is None
-    if "--rss" in sys.argv:
-        report_rss(machine, codes)
-        return
+    return machine, images, engines, codes
+
+
+def rows() -> list[Row]:
+    """The baseline, the machine alone, and the machine with a world."""
+    machine, images, engines, codes = _prepared()
     fast = Fast(machine, codes)
     stub = machine.symbol("okf_sum12")
 
@@ -164,17 +165,26 @@ def main() -> None:
         for _ in range(200):
             engines[0].run(RunInput())
 
-    rows = [
-        ("new Uc, Python hook, count (baseline)", best(obvious, 40)),
-        ("machine, fresh program", best(fast.fresh, 200)),
-        ("machine, same program", best(fast.again, 200)),
-        ("world + sandbox, fresh program", best(whole, 200)),
+    measured = [
+        Row("new Uc, Python hook, count", best(obvious, 40)),
+        Row("machine, fresh program", best(fast.fresh, 200)),
+        Row("machine, same program", best(fast.again, 200)),
+        Row("world + sandbox, fresh program", best(whole, 200)),
     ]
     World(images[0].verified.program, memory=machine.memory)
-    rows.append(("world + sandbox, same program", best(rerun, 200)))
+    return [*measured, Row("world + sandbox, same program", best(rerun, 200))]
+
+
+def main() -> None:
+    if "--rss" in sys.argv:
+        machine, _, _, codes = _prepared()
+        report_rss(machine, codes)
+        return
+    measured = rows()
     print(f"{'':40} {'us':>8} {'a second':>9} {'ratio':>6}")
-    for name, micros in rows:
-        print(f"{name:40} {micros:8.1f} {1e6 / micros:9.0f} {rows[0][1] / micros:6.1f}")
+    for row in measured:
+        ratio = measured[0].micros / row.micros
+        print(f"{row.name:40} {row.micros:8.1f} {1e6 / row.micros:9.0f} {ratio:6.1f}")
 
 
 def report_rss(machine: Machine, codes: list[bytes]) -> None:

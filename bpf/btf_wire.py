@@ -50,6 +50,10 @@ _TAIL = {
 _HAS_VLEN = frozenset({k for k, (_, each) in _TAIL.items() if each} | {Kind.FUNC})
 
 
+class DanglingError(InputError):
+    """A type refers to one that is not there, in BTF whose bytes are otherwise well-formed."""
+
+
 class StringTable:
     """The string section; texts are decoded once."""
 
@@ -272,7 +276,8 @@ def _check_ids(types: list[BtfType], what: str) -> None:
         ]
         worst = max(ids)
         if worst >= len(types):
-            raise InputError(what, f"type {tid}", f"{t.kind.name} refers to type id {worst}, of {len(types)}")
+            why = f"{t.kind.name} refers to type id {worst}, of {len(types)}"
+            raise DanglingError(what, f"type {tid}", why)
 
 
 def _write_type(t: BtfType) -> bytes:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from bpf import btf_check, btf_fixup, elf_file, elf_maps, isa, progtypes
 from bpf.btf import EXTERN, GLOBAL, Btf, Kind
 from bpf.btf_ext import BtfExt, CoreRecord, FuncRecord, LineRecord
+from bpf.btf_wire import DanglingError
 from bpf.elf_code import Function, functions_of
 from bpf.elf_file import WEAK, ElfObject
 from bpf.errors import InputError
@@ -74,16 +75,14 @@ def load(
             "section maps",
             "legacy map definitions are not supported; define maps with BTF in section .maps",
         )
-    raw_btf = (
-        Btf.parse(btf_section.data, f"{what}: section .BTF") if (btf_section := elf.find(".BTF")) else None
-    )
+    raw_btf, dangling = _btf(elf, what)
     ext_section = elf.find(".BTF.ext") if raw_btf else None
     ext = BtfExt.parse(ext_section.data, f"{what}: section .BTF.ext") if ext_section else None
     if raw_btf:
         _check_functions(raw_btf)
     btf = btf_fixup.fix(raw_btf, elf) if raw_btf else None
     maps = elf_maps.collect(elf, btf)
-    refused = btf_check.refusal(btf) if btf else None
+    refused = btf_check.refusal(btf) if btf else dangling
     # libbpf goes on without BTF that the kernel does not take.
     kernel_btf = None if refused and not keep_btf else btf
     specs = tuple(m.spec if kernel_btf else _without_btf(m.spec) for m in maps)
@@ -120,6 +119,23 @@ def _bytes(source: Path | str | bytes, what: str) -> bytes:
         raise InputError(what, "", error.strerror or "cannot be read") from error
     except ValueError as error:
         raise InputError(what, "", f"no file name ({error})") from error
+
+
+def _btf(elf: ElfObject, what: str) -> tuple[Btf | None, str]:
+    """(the object's BTF, "") or (None, why it is dropped). Raises InputError.
+
+    clang 23 -gline-tables-only writes functions whose prototype is a random type id. libbpf goes on without such BTF
+    unless it needs it, for maps or externs.
+    """
+    section = elf.find(".BTF")
+    if section is None:
+        return None, ""
+    try:
+        return Btf.parse(section.data, f"{what}: section .BTF"), ""
+    except DanglingError as error:
+        if elf.find(elf_maps.MAPS) is not None:
+            raise
+        return None, f"{error.where}: {error.why}"
 
 
 def _license(elf: ElfObject) -> str:

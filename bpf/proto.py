@@ -57,6 +57,8 @@ class FuncProto:
     params: tuple[Param, ...]
 
     def __str__(self) -> str:
-        params = ", ".join(f"{p.type}{p.name}" if p.type.kind == "ptr" else f"{p.type} {p.name}" for p in self.params)
+        params = ", ".join(
+            f"{p.type}{p.name}" if p.type.kind == "ptr" else f"{p.type} {p.name}" for p in self.params
+        )
         gap = "" if self.ret.kind == "ptr" else " "
         return f"{self.ret}{gap}{self.name}({params or 'void'})"

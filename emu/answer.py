@@ -9,8 +9,6 @@ from typing import TypeAlias
 
 from bpf import codec
 from bpf.errors import BpfemuError, InputError
-from bpf.maps import MapSpec
-from bpf.program import Program
 from bpf.verified import Rejected, Verified
 from emu.outcome import CallRecord, Outcome, RunResult, Trap, Violation
 from emu.pipeline import Case
@@ -65,7 +63,7 @@ def case_json(case: Case, *, log: bool = False) -> JsonObject:
         out["verify"] = verify_json(case.verdict, log=log)
     for outcome in (case.interp, case.sandbox):
         if outcome is not None:
-            out[outcome.engine] = outcome_json(outcome, case.request.program)
+            out[outcome.engine] = outcome_json(outcome)
     if case.interp is not None and case.sandbox is not None:
         out["agrees"] = case.difference is None
         out["difference"] = None if case.difference is None else asdict(case.difference)
@@ -103,23 +101,14 @@ def jit_json(image: Image, layout: Layout, codes: Sequence[bytes]) -> JsonObject
     return {"jited": jited}
 
 
-def outcome_json(outcome: Outcome, program: Program) -> JsonObject:
+def outcome_json(outcome: Outcome) -> JsonObject:
     """The `interp` or `sandbox` object. The keys of a run stand at the top for the last run, and in `runs` for each."""
     runs = [_run_json(run, sandbox=outcome.engine == "sandbox") for run in outcome.runs]
     out: JsonObject = dict(runs[-1]) if runs else {}
-    out["map_dumps"] = map_dumps(outcome, program.maps)
+    out["map_dumps"] = list(outcome.dumps)
     if len(runs) > 1:
         out["runs"] = runs
     return out
-
-
-def map_dumps(outcome: Outcome, maps: Sequence[MapSpec]) -> list[str]:
-    """One hex string for each map with `dump`: key and value of each element, one after the other."""
-    return [
-        b"".join(key + value for key, value in elems).hex()
-        for spec, elems in zip(maps, outcome.maps, strict=False)
-        if spec.dump
-    ]
 
 
 def _run_json(run: RunResult, *, sandbox: bool) -> JsonObject:

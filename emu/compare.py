@@ -1,8 +1,8 @@
 """Two outcomes of one program: where do they first part?
 
 Order of looking, run by run: calls in the order in which they were made (callee, each argument, result), then how
-the run ended, then violations, result, packet, context; after the last run the maps. The first thing that differs
-explains the rest, so only it is reported. Knows outcomes, not engines.
+the run ended (two runs that were cut off end alike, wherever they were), then violations, result, packet, context;
+after the last run the maps. The first thing that differs explains the rest, so only it is reported. Knows outcomes, not engines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,6 +55,8 @@ def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Diff
         found = next(_run_differences(one, other, names, index), None)
         if found is not None:
             return found
+        if _both_stopped(one, other):
+            return None  # what each had done by then, and all that follows, depends on its speed
     return _map_difference(left, right, maps, names)
 
 
@@ -85,6 +87,8 @@ def _run_differences(
         yield from _call_differences(one, other, names, run, index)
     shared = min(len(left.calls), len(right.calls))
     yield from _ending_differences(left, right, names, run)
+    if _both_stopped(left, right):
+        return
     if len(left.calls) != len(right.calls):
         longer = left.calls if len(left.calls) > shared else right.calls
         extra = longer[shared]
@@ -96,6 +100,11 @@ def _run_differences(
         yield _difference("errno", names, left.errno, right.errno, run=run)
     if left.trap is None and right.trap is None:
         yield from _value_differences(left, right, names, run)
+
+
+def _both_stopped(left: RunResult, right: RunResult) -> bool:
+    """Whether both were cut off: one engine counts instructions and the other time, so the places differ."""
+    return all(run.trap is not None and run.trap.kind == "budget" for run in (left, right))
 
 
 def _call_differences(
@@ -140,9 +149,8 @@ def _ending_differences(
 ) -> Iterator[Difference]:
     """How a run ended: two traps are alike when their kind and instruction are."""
     one, other = left.trap, right.trap
-    if (one is None) != (other is None) or (
-        one is not None and other is not None and (one.kind, one.insn) != (other.kind, other.insn)
-    ):
+    alike = one is other is None or _both_stopped(left, right)
+    if not alike and (one is None or other is None or (one.kind, one.insn) != (other.kind, other.insn)):
         first = one or other
         assert first is not None
         yield _difference(

@@ -112,10 +112,11 @@ class Outcome:
     """All runs of a program on one engine. maps: per map of the program its (key, value) pairs after the last run.
 
     Arrays list every element in order; hashes list elements sorted by key bytes; maps without readable
-    elements (ring buffers) have none.
+    elements (ring buffers) have none. dumps: the maps declared with `dump` in the form of recordings.
     """
 
     engine: str
     runs: tuple[RunResult, ...]
     maps: tuple[tuple[tuple[bytes, bytes], ...], ...] = ()
+    dumps: tuple[str, ...] = ()
     extra: dict[str, object] = field(default_factory=dict)

@@ -124,7 +124,7 @@ class Pipeline:
         world = World(request.program, seed=self.options.seed, programs=others)
         engine = Interpreter(world, budget=self.options.budget)
         runs = tuple(engine.run(run) for run in request.runs)
-        return Outcome("interp", runs, world.contents())
+        return Outcome("interp", runs, world.contents(), world.dumps())
 
     def execute(self, request: Request, image: Image, others: Mapping[str, Program]) -> Outcome:
         """All runs of a request as native code, on the same maps."""
@@ -139,7 +139,8 @@ class Pipeline:
             profile=self.options.profile,
         )
         runs = tuple(engine.run(run) for run in request.runs)
-        return Outcome("sandbox", runs, world.contents(), {"layout": engine.layout, "codes": engine.codes})
+        extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}
+        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra)
 
     def _tail_images(self, program: Program, others: Mapping[str, Program]) -> dict[str, Image]:
         """Images of the programs that prog arrays hold. Raises InputError when one is missing or rejected."""

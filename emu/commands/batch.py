@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import click
 
@@ -11,7 +12,7 @@ from bpf.request import parse_request
 from emu.answer import case_json, error_json, jit_json
 from emu.commands.common import AGREES, DIFFERS, engines_option, run_options
 from emu.layout import layout_for
-from emu.load import json_line
+from emu.load import MAX_FILE, json_line, open_bytes
 from emu.pipeline import Options, Pipeline
 from jit import place
 
@@ -39,20 +40,24 @@ def batch(file: str, engines: tuple[str, ...], log: bool, options: Options) -> N
 def _lines(file: str) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line that is not blank, read as it comes. Raises InputError."""
     if file == "-":
-        yield from _not_blank(sys.stdin.buffer)
+        yield from _not_blank(sys.stdin.buffer, "standard input")
         return
+    with open_bytes(file) as stream:
+        yield from _not_blank(stream, file)
+
+
+def _not_blank(stream: BinaryIO, file: str) -> Iterator[tuple[int, str]]:
+    number = 0
     try:
-        with open(file, "rb") as stream:
-            yield from _not_blank(stream)
+        while line := stream.readline(MAX_FILE + 1):
+            number += 1
+            if len(line) > MAX_FILE:
+                raise InputError(file, f"line {number}", f"is longer than {MAX_FILE >> 20} MiB")
+            text = line.decode(errors="replace").strip()
+            if text:
+                yield number, text
     except OSError as error:
         raise InputError(file, "", error.strerror or str(error)) from None
-
-
-def _not_blank(stream: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(stream, 1):
-        text = line.decode(errors="replace").strip()
-        if text:
-            yield number, text
 
 
 def answer(

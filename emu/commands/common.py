@@ -1,8 +1,10 @@
 """What all commands share: options, exit statuses, one-line errors."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from errno import EPIPE
 from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -17,6 +19,8 @@ from emu.runtime.kfuncs import load as load_module
 from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
+MIN_SECONDS, MAX_SECONDS = 0.01, 86_400
+INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell says of a process that SIGINT or SIGPIPE ended
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,14 +30,22 @@ def fail(error: BpfemuError) -> NoReturn:
     """End with one line on standard error: status 2 for bad input, 4 for a fault of ours."""
     bad_input = isinstance(error, InputError)
     words = "error" if bad_input else "internal error (please report)"
-    click.echo(f"bpfemu: {words}: {error}", err=True)
+    click.echo(f"bpfemu: {words}: {one_line(error)}", err=True)
     sys.exit(BAD_INPUT if bad_input else OUR_FAULT)
+
+
+class _Output(Console):
+    """A console that leaves a closed pipe to the entry point."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with status 1, which says "differs"."""
+        raise BrokenPipeError(EPIPE, os.strerror(EPIPE))
 
 
 def console() -> Console:
     """Standard output: as wide as the terminal, and wide enough for any row when it is no terminal."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=160)
+    out = _Output(highlight=False)
+    return out if out.is_terminal else _Output(highlight=False, width=160)
 
 
 def shown(items: Sequence[T], doing: str) -> Iterable[T]:
@@ -61,8 +73,23 @@ def select(loaded: Iterable[Loaded], file: str, prog: str | None) -> list[Loaded
 
 
 def load_all(files: Iterable[str], prog: str | None) -> list[Loaded]:
-    """The programs of all files. Raises InputError."""
-    return [item for file in files for item in select(load_file(file), file, prog)]
+    """The programs of all files; what is left out of them is told on standard error. Raises InputError."""
+    return [item for file in files for item in select(load_file(file, warn, prog), file, prog)]
+
+
+def warn(text: str) -> None:
+    """One line on standard error, after which the command goes on."""
+    click.echo(f"bpfemu: warning: {printable(text)}", err=True)
+
+
+def one_line(error: BpfemuError) -> str:
+    """Its text, `printable`."""
+    return printable(str(error))
+
+
+def printable(text: str) -> str:
+    """A text without what moves a terminal's cursor or has no letter: file names may hold anything."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -70,7 +97,15 @@ def _engines(_context: click.Context, _parameter: click.Parameter, value: str) -
     for name in names:
         if name not in ENGINES:
             raise click.BadParameter(f"{name!r} is no engine; there are: {', '.join(ENGINES)}")
+    if not names:
+        raise click.BadParameter(f"names no engine; there are: {', '.join(ENGINES)}")
     return names
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not MIN_SECONDS <= value <= MAX_SECONDS:  # nan is not, either
+        raise click.BadParameter(f"{value} is not between {MIN_SECONDS} and {MAX_SECONDS}")
+    return value
 
 
 engines_option = click.option(
@@ -108,7 +143,7 @@ def run_options(function: F) -> F:
     decorators = [
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of time, random numbers and ids."),
         click.option("--budget", type=click.IntRange(1), default=4_000_000, show_default=True, help="BPF instructions a run, interpreter."),
-        click.option("--seconds", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds a run, sandbox."),
+        click.option("--seconds", type=float, callback=_seconds, default=2.0, show_default=True, help="Seconds a run, sandbox."),
         click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
         click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),
         click.option("--kfuncs", "kfunc_files", multiple=True, metavar="FILE.py", help="Python module with more kfuncs (repeatable)."),

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import click
-from jit.listing import render
 
 from bpf.errors import InputError
 from bpf.verified import Rejected
@@ -12,6 +11,7 @@ from emu.answer import jit_json
 from emu.commands.common import AGREES, REJECTED, emit_json, load_all
 from emu.layout import layout_for
 from jit import compile_program, place
+from jit.listing import render
 from jit.profile import PRESETS
 from verifier import verify
 

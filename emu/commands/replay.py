@@ -3,13 +3,16 @@
 import gzip
 import json
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from typing import TextIO
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from bpf.errors import InputError
 from bpf.request import to_request
@@ -27,6 +30,9 @@ from emu.pipeline import Options, Pipeline
 from emu.replay.check import FIELDS, Check, Replayed
 from emu.replay.objects import ObjectFolder, replay_object
 from emu.replay.records import replay_record
+from emu.report import fits, say
+
+MAX_UNPACKED = 4 * MAX_FILE
 
 
 @click.command()
@@ -52,13 +58,16 @@ def replay(
 ) -> None:
     """Replay RECORDINGS (.jsonl, .jsonl.gz or a list of objects) and show where we agree with the kernel.
 
-    Exit status: 0 all agree, 1 some differ.
+    Exit status: 0 all agree, 1 some differ. When interrupted it shows what it has found so far, and ends with 130.
     """
     entries = list(json_objects(_text(file), file))
+    if not entries:
+        raise InputError(file, "", "holds no recording")
     pipeline = Pipeline(options)
     folder = ObjectFolder.beside(file)
     done: list[Replayed] = []
     sink = _open(differing)
+    stopped: BaseException | None = None
     try:
         for what, entry in shown(entries, "replaying"):
             result = _replay(pipeline, folder, entry, what, engines)
@@ -67,18 +76,27 @@ def replay(
                 sink.flush()
             # a case holds its image and all its calls: only what the report needs is kept
             done.append(replace(result, case=None, json=result.json if as_json else {}))
-    except KeyboardInterrupt:
-        click.echo(f"bpfemu: stopped after {len(done)} of {len(entries)} programs", err=True)
+    except (KeyboardInterrupt, InputError, OSError) as error:
+        stopped = error  # what was found so far is shown first
     finally:
         if sink is not None:
             sink.close()
-    if as_json:
-        emit_json(
-            {"summary": _summary(done), "programs": [{**item.json, "checks": _checks(item)} for item in done]}
-        )
-    else:
-        _print(done, show)
+    if done or stopped is None:
+        _show(done, show, as_json)
+    if stopped is not None:
+        sys.stdout.flush()
+        if done:
+            click.echo(f"bpfemu: stopped after {len(done)} of {len(entries)} programs", err=True)
+        raise stopped
     sys.exit(DIFFERS if any(item.differs for item in done) else AGREES)
+
+
+def _show(done: list[Replayed], show: int, as_json: bool) -> None:
+    if not as_json:
+        _print(done, show)
+        return
+    programs = [{**item.json, "checks": _checks(item)} for item in done]
+    emit_json({"summary": _summary(done), "programs": programs})
 
 
 def _replay(
@@ -102,12 +120,14 @@ def _text(file: str) -> str:
     data = read_bytes(file)
     try:
         if data[:2] == b"\x1f\x8b":
-            with gzip.open(file) as stream:
-                data = stream.read(4 * MAX_FILE)
+            with gzip.open(BytesIO(data)) as stream:
+                data = stream.read(MAX_UNPACKED + 1)
+            if len(data) > MAX_UNPACKED:
+                raise InputError(file, "", f"is larger than {MAX_UNPACKED >> 20} MiB when unpacked")
         return data.decode()
     except UnicodeDecodeError as error:
         raise InputError(file, f"byte {error.start}", "is not UTF-8 text") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(file, "", f"not a readable gzip file: {error}") from None
 
 
@@ -160,22 +180,27 @@ def _summary(done: list[Replayed]) -> dict[str, object]:
 
 def _print(done: list[Replayed], show: int) -> None:
     out = console()
-    out.print(_table(done))
-    out.print("each cell: programs that agree / differ / cannot be compared\n", style="dim")
+    table = _table(done)
+    if fits(out, table):
+        out.print(table)
+    else:
+        for group, count, fields in _counts(done):
+            cells = (f"{name} {_cell(states)}" for name, states in fields.items() if states)
+            say(out, f"{group}: {count} program{'s' if count > 1 else ''}: {', '.join(cells)}")
+        out.print()
+    out.print("each number: programs that agree / differ / cannot be compared\n", style="dim")
     reasons = Counter(
         (c.field, _reason(c.why)) for item in done for c in item.checks if c.state == "not comparable"
     )
     if reasons:
         out.print("not comparable:")
         for (name, why), count in reasons.most_common(40):
-            out.print(f"  {count:5}  {name}: {why}", markup=False)
+            say(out, f"{count:5}  {name}: {why}", indent=2)
     differing = [item for item in done if item.differs]
     out.print(f"{len(done)} programs, {len(differing)} differ", style="bold")
     for item in differing[:show]:
         worst = [check for check in item.checks if check.state == "differ"]
-        out.print(
-            f"  {item.name}: " + "; ".join(f"{check.field}: {check.why}" for check in worst), markup=False
-        )
+        say(out, f"{item.name}: " + "; ".join(f"{check.field}: {check.why}" for check in worst), indent=2)
     if len(differing) > show:
         out.print(f"  ... {len(differing) - show} more: --show N, or --differing FILE for their requests")
 
@@ -199,8 +224,8 @@ def _table(done: list[Replayed]) -> Table:
     return table
 
 
-def _cell(states: Counter[str]) -> str:
+def _cell(states: Counter[str]) -> Text:
     agree, differ, other = (states[name] for name in ("agree", "differ", "not comparable"))
     if not differ and not other:
-        return f"[green]{agree}[/]" if agree else ""
-    return f"{agree} / {f'[bold red]{differ}[/]' if differ else 0} / {other}"
+        return Text(str(agree) if agree else "", "green")
+    return Text.assemble(f"{agree} / ", (str(differ), "bold red" if differ else ""), f" / {other}")

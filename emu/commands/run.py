@@ -8,22 +8,24 @@ from rich.console import Console
 
 from bpf.errors import InputError
 from bpf.program import Request, RunInput
-from bpf.verified import Rejected
+from bpf.verified import Rejected, Verified
 from emu.answer import case_json
 from emu.commands.common import (
     AGREES,
+    BAD_INPUT,
     DIFFERS,
     REJECTED,
     console,
     emit_json,
     load_all,
+    one_line,
     run_options,
     shown,
 )
 from emu.explain import explain
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
-from emu.report import add_row, call_tables, result_table
+from emu.report import call_tables, print_results, say
 from verifier import FIRST_LAYER_NOTE
 
 SYSCALL_CTX = bytes(256)
@@ -56,18 +58,25 @@ def run(
     pipeline = Pipeline(options)
     cases: list[Case] = []
     missed: list[str] = []
-    table = result_table()
-    for item in shown(loaded, "running"):
-        case = pipeline.run(with_input(item.request, given), item.others)
-        cases.append(case)
-        misses = unexpected(item, case)
-        missed += misses
-        if as_json:
-            emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
-        else:
-            add_row(table, case)
-    if not as_json:
-        _print(console(), table, cases, missed, verbose)
+    stopped: BaseException | None = None
+    try:
+        for item in shown(loaded, "running"):
+            case = pipeline.run(with_input(item.request, given), item.others)
+            cases.append(case)
+            misses = unexpected(item, case)
+            missed += misses
+            if as_json:
+                emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
+    except (KeyboardInterrupt, InputError) as error:
+        stopped = error  # what was found so far is shown first
+    if cases and not as_json:
+        _print(console(), cases, missed, verbose)
+    if stopped is not None:
+        sys.stdout.flush()
+        raise stopped
+    for case in cases:
+        if case.error is not None:
+            click.echo(f"bpfemu: error: {one_line(case.error)}", err=True)
     sys.exit(_status(cases, missed))
 
 
@@ -87,10 +96,15 @@ def with_input(request: Request, given: dict[str, bytes | None]) -> Request:
     default = SYSCALL_CTX if request.program.prog_type == "syscall" else None
     data, ctx = given["data_in"], given["ctx_in"]
     runs = tuple(
-        replace(run, data_in=data or run.data_in, ctx_in=ctx or run.ctx_in or default)
+        replace(run, data_in=_first(data, run.data_in), ctx_in=_first(ctx, run.ctx_in, default))
         for run in request.runs or (RunInput(),)
     )
     return replace(request, runs=runs)
+
+
+def _first(*values: bytes | None) -> bytes | None:
+    """The first that is given; no byte at all is given, too."""
+    return next((value for value in values if value is not None), None)
 
 
 def unexpected(item: Loaded, case: Case) -> list[str]:
@@ -121,24 +135,29 @@ def unexpected(item: Loaded, case: Case) -> list[str]:
     return out
 
 
-def _print(out: Console, table: object, cases: list[Case], missed: list[str], verbose: bool) -> None:
-    out.print(table)
+def _print(out: Console, cases: list[Case], missed: list[str], verbose: bool) -> None:
+    print_results(out, cases)
     for case in cases:
+        name = case.request.program.name
         if verbose:
             for calls in call_tables(case):
                 out.print()
                 out.print(calls)
         if case.difference is not None:
-            out.print(f"\n{case.request.program.name} differs:", style="bold red")
+            out.print()
+            say(out, f"{name} differs:", "bold red")
             for line in explain(case.difference, case.request.program, case.image, case.sandbox):
-                out.print(f"  {line}", markup=False)
+                say(out, line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
     for miss in missed:
-        out.print(miss, style="bold red", markup=False)
-    if any(case.verdict is not None and not case.rejected for case in cases):
-        out.print(f"\nnote: {FIRST_LAYER_NOTE}", style="dim")
+        say(out, miss, "bold red")
+    if any(isinstance(case.verdict, Verified) and not case.verdict.pruned for case in cases):
+        out.print()
+        say(out, f"note: {FIRST_LAYER_NOTE}", "dim")
 
 
 def _status(cases: list[Case], missed: list[str]) -> int:
     if missed or any(case.difference is not None for case in cases):
         return DIFFERS
+    if any(case.error is not None for case in cases):
+        return BAD_INPUT
     return REJECTED if any(case.rejected and case.interp is None for case in cases) else AGREES

@@ -1,18 +1,19 @@
 """Replays a list of objects (expect.json): every program of every object, all its runs on the same maps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bpf import elf
 from bpf.errors import InputError
 from bpf.maps import MapSpec, MapType
-from bpf.program import Program, Request, RunInput
+from bpf.program import Program, Request
 from bpf.verified import Rejected
 from emu.load import read_bytes
 from emu.outcome import Outcome, RunResult
 from emu.pipeline import Pipeline
 from emu.replay.check import Check, Replayed, engine_check, equal, merge, not_comparable, verdict_checks
+from emu.replay.entry import Elements, read_entry
 
 ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY)
 TYPE_NAMES = {
@@ -25,40 +26,47 @@ TYPE_NAMES = {
 
 @dataclass(slots=True)
 class ObjectFolder:
-    """The objects beside a list, each read once."""
+    """The objects beside a list, each read once; an error stands for one that cannot be loaded."""
 
     folder: Path
-    _programs: dict[str, Mapping[str, Program]]
+    _objects: dict[str, elf.Object | InputError]
 
     @classmethod
     def beside(cls, file: str) -> "ObjectFolder":
         """The folder of a list."""
         return cls(Path(file).parent, {})
 
-    def programs(self, name: str) -> Mapping[str, Program]:
-        """The programs of an object by function name. Raises InputError."""
-        if name not in self._programs:
+    def object(self, name: str) -> elf.Object | InputError:
+        """An object, or why it cannot be loaded. Raises InputError when the file cannot be read."""
+        if name not in self._objects:
             path = str(self.folder / name)
-            self._programs[name] = {
-                program.name: program for program in elf.load(read_bytes(path), path).programs
-            }
-        return self._programs[name]
+            data = read_bytes(path)
+            try:
+                self._objects[name] = elf.load(data, path)
+            except InputError as error:
+                self._objects[name] = error
+        return self._objects[name]
 
 
 def replay_object(
     pipeline: Pipeline, folder: ObjectFolder, entry: object, what: str, engines: tuple[str, ...]
 ) -> Replayed:
-    """The checks of one entry of a list. Raises InputError when the entry or its object cannot be read."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("expect"), dict):
-        raise InputError(what, "", "an entry needs object, prog and expect")
-    name, prog = str(entry.get("object", "")), str(entry.get("prog", ""))
-    programs = folder.programs(name)
+    """The checks of one entry of a list. A program that the loader does not take is "not comparable".
+
+    Raises InputError when the entry or its object cannot be read.
+    """
+    read = read_entry(entry, what)
+    name, prog, expect, runs = read.name, read.prog, read.expect, read.runs
+    loaded = folder.object(name)
+    left_out = loaded if isinstance(loaded, InputError) else dict(loaded.unsupported).get(prog)
+    if isinstance(loaded, InputError) or left_out is not None:
+        check = Check("verdict", "not comparable", str(left_out))
+        return Replayed(f"{name}: {prog}", name, (check,), None, {"object": name, "prog": prog})
+    programs = {program.name: program for program in loaded.programs}
     if prog not in programs:
         raise InputError(what, name, f"has no program {prog!r}")
-    expect: Mapping[str, object] = entry["expect"]
-    runs = [run for run in entry.get("runs", []) if isinstance(run, dict)]
-    program = _with_maps(programs[prog], entry.get("initial_maps") or {}, what)
-    case = pipeline.run(Request(program, tuple(_run(run, program) for run in runs)), programs, engines)
+    program = _with_maps(programs[prog], read.initial_maps, what)
+    case = pipeline.run(Request(program, read.inputs(program)), programs, engines)
     checks = verdict_checks(
         case, bool(expect.get("accepted")), str(expect.get("errno") or "OK"), _optional(expect.get("message"))
     )
@@ -86,30 +94,23 @@ def _optional(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _with_maps(program: Program, initial: Mapping[str, list[list[str]]], what: str) -> Program:
+def _with_maps(program: Program, initial: Mapping[str, Elements], what: str) -> Program:
     names = {spec.name for spec in program.maps}
     for name in initial:
         if name not in names:
             raise InputError(what, "initial_maps", f"the object has no map {name!r}")
 
     def filled(spec: MapSpec) -> MapSpec:
-        pairs = tuple((bytes.fromhex(key), bytes.fromhex(value)) for key, value in initial.get(spec.name, ()))
-        return replace(spec, elems=spec.elems + pairs)
+        return replace(spec, elems=spec.elems + initial.get(spec.name, ()))
 
     return replace(program, maps=tuple(filled(spec) for spec in program.maps))
 
 
-def _run(run: Mapping[str, object], program: Program) -> RunInput:
-    data, ctx = run.get("data_in"), run.get("ctx_in")
-    return RunInput(
-        data_in=None if data is None else bytes.fromhex(str(data)),
-        ctx_in=None if ctx is None else bytes.fromhex(str(ctx)),
-        repeat=0 if program.prog_type == "syscall" else 1,
-    )
-
-
 def _outcome_checks(
-    program: Program, outcomes: list[Outcome], runs: list[dict[str, object]], expect: Mapping[str, object]
+    program: Program,
+    outcomes: list[Outcome],
+    runs: Sequence[Mapping[str, object]],
+    expect: Mapping[str, object],
 ) -> list[Check]:
     checks: list[Check] = []
     for field in ("retval", "data_out", "ctx_out"):

@@ -6,14 +6,17 @@ from dataclasses import replace
 from bpf import codec, isa
 from bpf.errors import InputError
 from bpf.insn import Insn
+from bpf.maps import MapSpec, MapType
 from bpf.request import parse_request
 from bpf.verified import Verified
-from emu.answer import case_json, map_dumps
+from emu.answer import case_json
 from emu.outcome import Outcome
 from emu.pipeline import Case, Pipeline
 from emu.replay.check import Check, Replayed, engine_check, equal, merge, not_comparable, verdict_checks
 from jit import place
 from jit.image import Image, Layout
+
+_HASHES = (MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
 
 
 def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[str, ...]) -> Replayed:
@@ -32,7 +35,7 @@ def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[
         case, bool(expect.get("accepted")), str(expect.get("errno", "OK")), _text(expect.get("message"))
     )
     if expect.get("accepted") and not case.rejected:
-        checks += _accepted_checks(case, expect, engines)
+        checks += _accepted_checks(case, expect, engines, what)
     masked = {
         {"jited": "bytes", "map_dumps": "maps"}.get(str(f), str(f)) for f in _list(expect.get("nondet"))
     }
@@ -53,11 +56,18 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _accepted_checks(case: Case, expect: Mapping[str, object], engines: tuple[str, ...]) -> list[Check]:
+def _accepted_checks(
+    case: Case, expect: Mapping[str, object], engines: tuple[str, ...], what: str
+) -> list[Check]:
     checks = []
     if "jit" in engines and "jited" in expect:
         jited = [item for item in _list(expect["jited"]) if isinstance(item, dict)]
-        check = _bytes_check(case, jited)
+        try:
+            check = _bytes_check(case, jited)
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                what, "field expect.jited", "must be functions with addr and hex, calls and ptrs with numbers"
+            ) from None
         if check.state == "differ" and not _same_rewriting(case, expect):
             check = Check(
                 "bytes", "not comparable", "the kernel rewrote the program by what it knows of values"
@@ -95,9 +105,22 @@ def _outcome_checks(field: str, outcome: Outcome, case: Case, expect: Mapping[st
             if check.state != "agree"
         ] or [errno]
     if field == "maps":
-        return [_named(outcome, equal(field, map_dumps(outcome, case.request.program.maps), theirs))]
+        specs = [spec for spec in case.request.program.maps if spec.dump]
+        return [_named(outcome, equal(field, _in_order(outcome.dumps, specs), _in_order(theirs, specs)))]
     data = run.data_out if field == "data_out" else run.ctx_out
     return [_named(outcome, equal(field, (data or b"").hex(), theirs))]
+
+
+def _in_order(dumps: object, specs: Sequence[MapSpec]) -> object:
+    """Dumps of maps with the elements of hash tables sorted: their order in a kernel is random."""
+    if not isinstance(dumps, (list, tuple)) or len(dumps) != len(specs):
+        return dumps
+    out = []
+    for dump, spec in zip(map(str, dumps), specs, strict=True):
+        size = 2 * (spec.key_size + spec.value_size)
+        elems = [dump[at : at + size] for at in range(0, len(dump), size)] if size else [dump]
+        out.append("".join(sorted(elems) if spec.type in _HASHES else elems))
+    return out
 
 
 def _named(outcome: Outcome, check: Check) -> Check:

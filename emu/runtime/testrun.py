@@ -20,7 +20,7 @@ __all__ = ["PREPARE", "Finished", "Prepared", "prepare"]
 def prepare_syscall(memory: Memory, program: Program, run: RunInput) -> Prepared:
     """bpf_prog_test_run_syscall: the context is the caller's buffer, and is copied back to it."""
     del program
-    if run.data_in or run.data_out_size or run.repeat > 1 or run.flags:
+    if run.data_in or run.data_out_size or run.repeat or run.flags:
         raise RunRefused("EINVAL", "a syscall program's run has only ctx_in")
     raw = run.ctx_in or b""
     if len(raw) > 0xFFFF:
@@ -32,7 +32,7 @@ def prepare_syscall(memory: Memory, program: Program, run: RunInput) -> Prepared
 def prepare_raw_tracepoint(memory: Memory, program: Program, run: RunInput) -> Prepared:
     """bpf_prog_test_run_raw_tp: up to 12 words of arguments, no results but the return value."""
     del program
-    if run.data_in or run.data_out_size or run.ctx_out_size or run.repeat > 1:
+    if run.data_in or run.data_out_size or run.ctx_out_size or run.repeat:
         raise RunRefused("EINVAL", "a raw tracepoint's run has only ctx_in")
     raw = run.ctx_in or b""
     if len(raw) > 12 * 8:

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpf.disasm import disasm
 from bpf.errors import InputError
 from bpf.program import Program
+from emu.native import bpf_text
 from emu.sandbox import addresses
 from emu.sandbox.machine import Machine
 from jit.image import Image, Layout
@@ -53,11 +53,7 @@ class Site:
         program = self.program
         if program is None or self.insn is None or not 0 <= self.insn < len(program.insns):
             return f"{self.function.name}+{self.off:#x}"
-        name = next((ref.name for ref in program.kfuncs if ref.insn == self.insn), None)
-        if name is not None:
-            return f"insn {self.insn}: call {name}"
-        following = program.insns[self.insn + 1] if self.insn + 1 < len(program.insns) else None
-        return f"insn {self.insn}: {disasm(program.insns[self.insn], following)}"
+        return bpf_text(program, self.insn)
 
 
 class CodeMap:

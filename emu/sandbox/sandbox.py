@@ -4,6 +4,7 @@ Sets everything up once; a run is then one native call. Knows all of the sandbox
 """
 
 from collections.abc import Mapping, Sequence
+from time import monotonic
 
 from bpf.errors import InputError
 from bpf.maps import MapType
@@ -121,7 +122,14 @@ class Sandbox:
         self._fill_prog_arrays()
         trap = None
         r0 = 0
-        for _ in range(max(1, self.world.rounds)):
+        rounds = max(1, self.world.rounds)
+        deadline = monotonic() + self.seconds
+        for done_before in range(rounds):
+            if done_before and monotonic() > deadline:  # the watchdog sees one round only
+                trap = Trap(
+                    "budget", None, f"the run took more than {self.seconds} s, in {done_before} rounds"
+                )
+                break
             r0, trap = self._once(ctx)
             if trap is not None:
                 break

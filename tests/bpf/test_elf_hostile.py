@@ -4,6 +4,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bpf import elf, elf_file
 from bpf.btf import Btf
 from bpf.btf_build import BtfBuilder
 from bpf.btf_ext import BtfExt
+from bpf.btf_types import Kind
 from bpf.elf import Object
 from bpf.errors import InputError
 from bpf.proto import CType, FuncProto, Param
@@ -206,6 +208,26 @@ def test_broken(make: Callable[[], bytes | Patch], want: str) -> None:
     assert want in text
     assert text.startswith("object: ")
     assert "\n" not in text
+
+
+def with_dangling_prototype(name: str) -> bytes:
+    """An object whose first function has a random prototype, as clang 23 -gline-tables-only writes it."""
+    blob = (FIXTURES / f"objects/{name}.bpf.o").read_bytes()
+    btf = elf.load(blob).raw_btf
+    assert btf is not None
+    types = list(btf.types)
+    tid = next(tid for tid, t in enumerate(types) if t.kind is Kind.FUNC)
+    types[tid] = replace(types[tid], type=594328208)
+    return bytes(Patch(blob).replace(".BTF", replace(btf, types=tuple(types)).raw()).blob)
+
+
+def test_dangling_btf_is_dropped_where_it_is_not_needed() -> None:
+    loaded = elf.load(with_dangling_prototype("sched_slice8"))
+    assert loaded.btf is None
+    assert "FUNC refers to type id 594328208" in loaded.btf_refused
+    assert loaded.program("sched_slice").func_info == ()
+    with pytest.raises(InputError, match="FUNC refers to type id 594328208"):
+        elf.load(with_dangling_prototype("globals_maps8"))  # its maps are defined by BTF
 
 
 def test_missing_file(tmp_path: Path) -> None:

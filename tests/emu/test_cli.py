@@ -94,6 +94,33 @@ def test_run_with_a_packet(bpfemu: Command, tmp_path: Path) -> None:
     assert result["interp"]["retval"] == result["sandbox"]["retval"] == 100
 
 
+def test_what_is_left_out_is_a_line_on_standard_error(bpfemu: Command) -> None:
+    file = FIXTURES / "elf" / "unsupported.bpf.o"
+    for command in ("run", "verify", "jit"):
+        ran = bpfemu(command, file)
+        assert ran.status == 0
+        lines = ran.err.splitlines()
+        assert len(lines) == 4
+        assert all(line.startswith(f"bpfemu: warning: {file}: program needs_") for line in lines)
+    ran = bpfemu("run", file, "--prog", "needs_core")
+    assert ran.status == 2
+    assert ran.err.startswith(f"bpfemu: error: {file}: program needs_core: ")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_batch_dumps_maps_as_a_kernel_does(bpfemu: Command, tmp_path: Path) -> None:
+    """Queues have no keys to walk; a trie is walked from the longest prefix."""
+    queue = {"type": 22, "key_size": 0, "value_size": 4, "max_entries": 2, "dump": True}
+    trie = {"type": 11, "key_size": 8, "value_size": 4, "max_entries": 4, "flags": 1, "dump": True}
+    elems = [["080000000a000000", "01000000"], ["180000000a010200", "02000000"]]
+    request = {"insns": "b7000000050000009500000000000000", "maps": [queue, {**trie, "elems": elems}]}
+    file = tmp_path / "maps.jsonl"
+    file.write_text(json.dumps(request) + "\n")
+    answer = json.loads(bpfemu("batch", file).out)
+    for engine in ("interp", "sandbox"):
+        assert answer[engine]["map_dumps"] == ["", "180000000a01020002000000080000000a00000001000000"]
+
+
 def test_rejected_programs_end_with_3(bpfemu: Command) -> None:
     for command in ("run", "verify", "jit"):
         ran = bpfemu(command, OBJECTS / "rej_slots.bpf.o", "--prog", "main_reads_incoming")

@@ -97,3 +97,18 @@ def test_maps_name_the_key_and_the_byte() -> None:
     missing = compare(ONE, other(maps=((),)), MAPS)
     assert missing is not None
     assert (missing.left, missing.right) == ("has it", "has it not")
+
+
+def test_runs_that_were_cut_off_end_alike_wherever_they_were() -> None:
+    """One engine counts instructions and the other time: neither place nor number of calls nor maps tell anything."""
+    left = RunResult(
+        "OK", 0, 0, calls=(CALL, CALL), trap=Trap("budget", 3, "insn 3: more than 5 instructions")
+    )
+    right = RunResult("OK", 0, 0, calls=(CALL,), trap=Trap("budget", 8, "insn 8: still running"))
+    one = replace(ONE, runs=(left, RUN), maps=(((b"k", b"1"),),))
+    another = replace(ONE, engine="sandbox", runs=(right, replace(RUN, retval=9)), maps=(((b"k", b"2"),),))
+    assert compare(one, another, MAPS) is None
+    wrong = replace(right, calls=(replace(CALL, args=(9, *CALL.args[1:])),))
+    found = compare(one, replace(another, runs=(wrong, RUN)), MAPS)
+    assert found is not None
+    assert found.kind == "argument"

@@ -8,6 +8,8 @@ import pytest
 from bpf.errors import InputError
 from emu.load import json_objects, load_file
 
+UNSUPPORTED = Path(__file__).parents[2] / "fixtures/elf/unsupported.bpf.o"
+REFUSED = Path(__file__).parents[2] / "fixtures/objects/rej_naked_btf.bpf.o"
 EXIT = "b7000000050000009500000000000000"
 
 
@@ -66,3 +68,29 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
 def test_json_lines_are_named_by_their_line() -> None:
     found = list(json_objects('{"a": 1}\n\n{"b": 2}\n', "f"))
     assert found == [("f: line 1", {"a": 1}), ("f: line 3", {"b": 2})]
+
+
+def test_what_is_left_out_of_an_object_is_told() -> None:
+    lines: list[str] = []
+    load_file(str(UNSUPPORTED), lines.append)
+    assert [line.split(": ")[:2] for line in lines] == [
+        [str(UNSUPPORTED), f"program {name} is left out"]
+        for name in ("needs_kconfig", "needs_typed_ksym", "needs_address", "needs_core")
+    ]
+    assert lines[0].count(str(UNSUPPORTED)) == 1
+    assert "\n" not in "".join(lines)
+
+
+def test_asking_for_a_program_that_is_left_out_says_why() -> None:
+    lines: list[str] = []
+    with pytest.raises(InputError, match=r"program needs_core: .* a CO-RE relocation"):
+        load_file(str(UNSUPPORTED), lines.append, "needs_core")
+    assert load_file(str(UNSUPPORTED), lines.append, "weak_variable")
+    assert lines == []
+
+
+def test_refused_btf_is_told() -> None:
+    lines: list[str] = []
+    load_file(str(REFUSED), lines.append)
+    (line,) = lines
+    assert "(type 4 (FUNC second_of_two): Invalid arg#1)" in line

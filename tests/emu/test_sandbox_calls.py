@@ -268,3 +268,13 @@ def test_two_sandboxes_take_turns(machine: Machine) -> None:
         )
     # The second world took the memory over: only programs without maps may be mixed like this.
     assert [engines[i].run(RunInput()).r0 for i in (0, 1, 0, 0, 1)] == [1, 2, 1, 1, 2]
+
+
+def test_all_rounds_of_a_run_share_its_seconds(machine: Machine) -> None:
+    program = parse("prog tc\nlong main(struct __sk_buff *ctx):\n    r0 = 0\n    exit\n", "rounds").program
+    world = World(program, memory=machine.memory)
+    engine = Sandbox(machine, world, compile_program(unverified(program)), seconds=0.05)
+    trap = engine.run(RunInput(repeat=1 << 31)).trap
+    assert trap is not None
+    assert trap.kind == "budget"
+    assert engine.run(RunInput(repeat=2)).trap is None

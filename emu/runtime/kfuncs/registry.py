@@ -157,8 +157,11 @@ def load(path: str) -> tuple[str, ...]:
         raise InputError(path, "", error.strerror or str(error)) from None
     except InputError as error:
         raise InputError(path, error.what, error.why) from None
-    except Exception as error:
-        raise InputError(path, _line(error, path), f"{type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: it must not pass for an answer
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise InputError(path, _line(error, path), f"{type(error).__name__}: {said}") from error
     names = tuple(name for name, function in IMPLEMENTED.items() if before.get(name) is not function)
     if not names:
         raise InputError(path, "", "declares no kfunc")
@@ -168,7 +171,7 @@ def load(path: str) -> tuple[str, ...]:
 def _line(error: BaseException, path: str) -> str:
     """Where in the user's file an exception came from."""
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}"
+        return f"line {error.lineno}" if error.lineno else ""
     found = ""
     trace = error.__traceback__
     while trace is not None:

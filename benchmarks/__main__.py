@@ -1,0 +1,37 @@
+"""`python -m benchmarks` (`make bench`): every benchmark with its baseline, in one table, in well under a minute.
+
+A ratio compares a row with the baseline of its own group, measured in the same run.
+"""
+
+import rich
+from rich.table import Table
+
+from benchmarks import interp, jit, sandbox
+from benchmarks.rows import Row
+
+
+def table(groups: dict[str, list[Row]]) -> Table:
+    """One row a measurement, the baseline of each group first."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("")
+    for name in ("us each", "a second", "times the baseline"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for title, rows in groups.items():
+        made.add_row(title, style="bold")
+        for row in rows:
+            ratio = "baseline" if row is rows[0] else f"{rows[0].micros / row.micros:.1f}"
+            made.add_row(f"  {row.name}", f"{row.micros:,.3f}", f"{1e6 / row.micros:,.0f}", ratio)
+    return made
+
+
+def main() -> None:
+    groups = {
+        "interpreter, one BPF instruction": interp.rows(),
+        "JIT, one BPF instruction": jit.rows(),
+        "sandbox, one program with a 12-argument call": sandbox.rows(),
+    }
+    rich.print(table(groups))
+
+
+if __name__ == "__main__":
+    main()

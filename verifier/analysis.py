@@ -1,0 +1,63 @@
+"""All of the verification that follows paths: the analyses that prepare it, the main pass, and what later passes learn.
+
+Source: the order of bpf_check of kernel/bpf/verifier.c.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bpf import isa
+from verifier import calls
+from verifier.constfold import compute_const_regs, prune_dead_branches
+from verifier.env import Env
+from verifier.facts import Facts
+from verifier.fastcall import mark_fastcall_patterns
+from verifier.flow import Flow, collect_effects, mark_points, number_cycles
+from verifier.liveregs import compute_live_registers
+from verifier.livestack import LiveStack
+from verifier.mainpass import do_check_main, do_check_subprogs
+from verifier.regs import UsedMap
+
+
+def prepare(env: Env, tables: Mapping[int, tuple[int, ...]], edges: Sequence[Sequence[calls.Edge]]) -> None:
+    """Finds out everything that is known before the first path is followed. tables: targets of gotox."""
+    layout = env.layout
+    mark_points(env, tables)
+    collect_effects(env, edges)
+    flow = Flow(env.insns, layout, tables)
+    number_cycles(env, flow)
+    constants = compute_const_regs(env, flow)
+    folded = prune_dead_branches(env.insns, constants)
+    if folded != env.insns:
+        env.insns = folded
+        flow = Flow(folded, layout, tables)
+    live_stack = LiveStack(env, flow, constants)
+    env.live_stack = live_stack
+    live_stack.run(calls.callees_first(edges)[::-1])
+    compute_live_registers(env, flow)
+    mark_fastcall_patterns(env)
+
+
+def follow_paths(env: Env) -> None:
+    """The main pass. Raises Refused."""
+    do_check_main(env)
+    do_check_subprogs(env)
+
+
+def facts(env: Env, depths: Sequence[int]) -> Facts:
+    """What the rewriting needs of it. depths: bytes of r10 stack of each function."""
+    aux = env.aux
+    return Facts(
+        seen=tuple(one.seen for one in aux),
+        map_of_call={
+            at: one.map_ptr.index
+            for at, one in enumerate(aux)
+            if isinstance(one.map_ptr, UsedMap) and env.insns[at].code == isa.OP_CALL
+        },
+        loop_inline={
+            at: one.loop_inline[1]
+            for at, one in enumerate(aux)
+            if one.loop_inline is not None and one.loop_inline[0]
+        },
+        depths=tuple(depths),
+        writes=tuple(info.max_out_stack_arg_cnt for info in env.subprogs),
+    )

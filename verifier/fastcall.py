@@ -1,0 +1,91 @@
+"""Spills around calls that keep registers, as compilers write them for older kernels.
+
+Such a pattern is `*(u64 *)(r10 - 8) = r1; call f; r1 = *(u64 *)(r10 - 8)` where f does not touch r1; the spills may be
+taken out when nothing else uses their slots. Source: mark_fastcall_patterns of kernel/bpf/verifier.c; who else uses the
+slots is verifier/stack.py's question.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from bpf import isa
+from bpf.helpers import HELPERS
+from bpf.kfuncs import KFUNCS
+
+if TYPE_CHECKING:
+    from verifier.env import Env, SubprogInfo
+
+_STX_DW: Final = isa.STX | isa.MEM | isa.DW
+_LDX_DW: Final = isa.LDX | isa.MEM | isa.DW
+_CALLER_SAVED: Final = 0b11_1111
+# helpers that calls are replaced by a few instructions on x86-64: get_smp_processor_id, get_current_task, ..._btf
+_INLINED: Final = frozenset({8, 35, 158})
+
+
+def mark_fastcall_patterns(env: "Env") -> None:
+    """Finds the patterns of all functions; SubprogInfo.fastcall_stack_off is where their slots begin."""
+    for info in env.subprogs:
+        function = info.function
+        lowest = 0
+        for at in range(function.start, function.end):
+            insn = env.insns[at]
+            if insn.code == _STX_DW and insn.dst == isa.FP:
+                lowest = min(lowest, insn.off)
+        info.fastcall_stack_off = lowest
+        if lowest == 0:
+            continue
+        for at in range(function.start, function.end):
+            insn = env.insns[at]
+            if insn.code == isa.OP_CALL and insn.src != isa.PSEUDO_CALL:
+                _mark_pattern(env, info, at, lowest)
+
+
+def _call_summary(env: "Env", at: int) -> tuple[int, bool, bool] | None:
+    """Parameters of what is called, whether it returns nothing, whether it leaves other registers alone."""
+    insn = env.insns[at]
+    if insn.src == isa.HELPER_CALL:
+        helper = HELPERS.get(insn.imm)
+        if helper is None:
+            return None
+        return helper.nargs, helper.ret.kind == "RET_VOID", helper.fastcall and insn.imm in _INLINED
+    proto = env.kfuncs.get(at)
+    if proto is None:
+        return None
+    kfunc = KFUNCS.get(proto.name)
+    return len(proto.params), proto.ret.kind == "void", kfunc is not None and "fastcall" in kfunc.flags
+
+
+def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int) -> None:
+    summary = _call_summary(env, at)
+    if summary is None:
+        return
+    count, is_void, fastcall = summary
+    clobbered = (1 << count + 1) - (2 if is_void else 1)
+    expected = ~clobbered & _CALLER_SAVED
+    off = lowest
+    pairs = 0
+    for i in range(1, 7):
+        if at - i < 0 or at + i >= len(env.insns):
+            break
+        stx, ldx = env.insns[at - i], env.insns[at + i]
+        if (
+            stx.code != _STX_DW
+            or ldx.code != _LDX_DW
+            or stx.dst != isa.FP
+            or ldx.src != isa.FP
+            or stx.src != ldx.dst
+            or not expected >> stx.src & 1
+            or stx.off != off
+            or ldx.off != off
+        ):
+            break
+        expected &= ~(1 << stx.src)
+        env.aux[at - i].in_fastcall = env.aux[at + i].in_fastcall = True
+        off += 8
+        pairs = i
+    if not pairs:
+        return
+    if fastcall:
+        env.aux[at].fastcall_spills_num = pairs
+    else:
+        info.keep_fastcall_stack = True
+    info.fastcall_stack_off = min(info.fastcall_stack_off, off)
