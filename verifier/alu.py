@@ -23,7 +23,7 @@ from verifier.arith import (
 )
 from verifier.env import Env, check_dst, check_src
 from verifier.links import assign_scalar_id_before_mov, clear_scalar_id
-from verifier.num import S32_MAX, S32_MIN, S64_MIN, UNKNOWN, Num
+from verifier.num import S32_MAX, S32_MIN, S64_MIN, UNKNOWN, Num, bounds_from_bits
 from verifier.precision import mark_chain_precision
 from verifier.regs import (
     BPF_ADD_CONST,
@@ -296,13 +296,14 @@ def _moved(env: Env, insn: Insn, op: int, pointer: Reg, offset: Reg, from_dst: b
             env.refuse("EACCES", f"R{insn.dst} bitwise operator {text} on pointer prohibited")
         env.refuse("EACCES", f"R{insn.dst} pointer arithmetic with {text} operator prohibited")
     _check_sane_offset(env, moved, pointer.type)
-    moved = resync(moved)
     if base not in (PTR_TO_PACKET, PTR_TO_PACKET_META):
-        return pointer.with_num(moved)
+        return pointer.with_num(resync(moved))
     # A packet pointer moved by an unknown distance is the base of new comparisons with the packet's end.
     stays = pointer.pkt_range >= 0 and (known or (op == isa.SUB and num.smin >= 0))
+    # While its range stays, a packet pointer's bounds only learn from its bits (seen on 7.3.4).
+    num = Num(*bounds_from_bits(*moved.parts())) if stays and moved.mask else resync(moved)
     return pointer.with_(
-        num=moved,
+        num=num,
         id=pointer.id if known else env.new_id(),
         aux=pointer.pkt_range if stays else 0,
     )

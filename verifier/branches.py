@@ -63,10 +63,13 @@ def check_cond_jmp_op(env: Env, insn: Insn) -> None:
         flags |= INSN_F_DST_REG_STACK
     if flags:
         push_jmp_history(env, flags)
+    linked: list[LinkedReg] = []
+    if dst.id or src.id:
+        dst, src = _collect_linked(env, insn, dst, src, linked)
     is32 = insn.code & isa.CLASS_MASK == isa.JMP32
     outcome, sides = _outcome(env, op, is32, dst, src, from_reg and insn.src == insn.dst)
     if outcome == EITHER:
-        _both_sides(env, insn, dst, src, sides)
+        _both_sides(env, insn, dst, src, sides, linked)
     else:
         if dst.type == SCALAR_VALUE:
             mark_chain_precision(env, insn.dst)
@@ -76,6 +79,17 @@ def check_cond_jmp_op(env: Env, insn: Insn) -> None:
         print_insn_state(env, env.cur_state, env.cur_state.curframe)
     if outcome == TAKEN:
         env.insn_idx += insn.off
+
+
+def _collect_linked(env: Env, insn: Insn, dst: Reg, src: Reg, linked: list[LinkedReg]) -> tuple[Reg, Reg]:
+    """Finds who shares the operands' ids; the operands themselves may be among those that find no place."""
+    from_reg = bool(insn.code & isa.X)
+    if from_reg and src.type == SCALAR_VALUE and src.id:
+        collect_linked_regs(env, env.cur_state, src.id, linked)
+    dst = env.regs[insn.dst]
+    if dst.type == SCALAR_VALUE and dst.id:
+        collect_linked_regs(env, env.cur_state, dst.id, linked)
+    return env.regs[insn.dst], env.regs[insn.src] if from_reg else src
 
 
 def _may_goto(env: Env, insn: Insn) -> None:
@@ -135,15 +149,12 @@ def _packet_outcome(op: int, dst: Reg, src: Reg) -> int:
 # ---- both sides
 
 
-def _both_sides(env: Env, insn: Insn, dst: Reg, src: Reg, sides: Sides | None) -> None:
+def _both_sides(
+    env: Env, insn: Insn, dst: Reg, src: Reg, sides: Sides | None, linked: list[LinkedReg]
+) -> None:
     """The side not taken goes on, the other one is pushed; each learns what the condition says there."""
     from_reg = bool(insn.code & isa.X)
     state = env.cur_state
-    linked: list[LinkedReg] = []
-    if from_reg and src.type == SCALAR_VALUE and src.id:
-        collect_linked_regs(env, state, src.id, linked)
-    if dst.type == SCALAR_VALUE and dst.id:
-        collect_linked_regs(env, state, dst.id, linked)
     if len(linked) > 1:
         push_jmp_history(env, linked_regs=pack_linked_regs(linked))
     other = env.push_state(env.insn_idx + insn.off + 1, env.insn_idx)
@@ -166,6 +177,9 @@ def _both_sides(env: Env, insn: Insn, dst: Reg, src: Reg, sides: Sides | None) -
         _share_nullness(env, insn, dst, src, regs, other_regs)
     op = insn.code & isa.OP_MASK
     if op in _EQUALITY and dst.type & PTR_MAYBE_NULL and src.is_null:
+        if from_reg:
+            # That it is zero holds on this path only.
+            mark_chain_precision(env, insn.src)
         mark_ptr_or_null_regs(env, state, insn.dst, op == isa.JNE)
         mark_ptr_or_null_regs(env, other, insn.dst, op == isa.JEQ)
     elif from_reg:
@@ -186,18 +200,17 @@ def _sync(env: Env, insn: Insn, other: VState, linked: list[LinkedReg]) -> None:
 
 
 def _share_nullness(env: Env, insn: Insn, dst: Reg, src: Reg, regs: list[Reg], other_regs: list[Reg]) -> None:
-    """A pointer that equals one that cannot be null is not null either."""
-    if not (dst.type ^ src.type) & PTR_MAYBE_NULL:
-        return
-    if PTR_TO_BTF_ID in (base_type(dst.type), base_type(src.type)):
-        # Such pointers may be null without being marked so.
-        return
+    """A pointer that equals one that cannot be null is not null either.
+
+    Pointers to kernel objects are left out: they may be null without being marked so.
+    """
     op = insn.code & isa.OP_MASK
-    if op not in _EQUALITY:
+    if op not in _EQUALITY or PTR_TO_BTF_ID in (base_type(dst.type), base_type(src.type)):
         return
     equal = other_regs if op == isa.JEQ else regs
-    regno = insn.src if src.type & PTR_MAYBE_NULL else insn.dst
-    equal[regno] = mark_ptr_not_null_reg(env, equal[regno])
+    for one, other, regno in ((dst, src, insn.src), (src, dst, insn.dst)):
+        if other.type & PTR_MAYBE_NULL and reg_not_null(env, one):
+            equal[regno] = mark_ptr_not_null_reg(env, equal[regno])
 
 
 def mark_ptr_not_null_reg(env: Env, reg: Reg) -> Reg:
