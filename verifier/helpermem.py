@@ -112,8 +112,9 @@ def check_mem_size_reg(
 
 
 def check_mem_reg(env: Env, reg: Reg, argno: int, size: int, access: int, meta: Any) -> None:
-    """A pointer to `size` bytes, or null. Without a meta it is a global function's argument."""
+    """A pointer to `size` bytes, or null, which must be precise then. Without a meta it is a global function's argument."""
     if reg.is_null:
+        mark_arg_precision(env, abs(argno))
         return
     if size > _S32_MAX:
         env.refuse("EACCES", f"{argno_name(argno)} memory size {size} is too large")
