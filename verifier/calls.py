@@ -117,16 +117,19 @@ UNUSED = Frame(0, False)
 
 def check_depth(
     layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
-) -> None:
+) -> int:
     """Depth of every chain of calls in frames and bytes, and tail calls on chains with stack arguments.
+
+    Returns the bytes of the deepest chain.
 
     with_refs: callbacks that are named run on the stack of whoever names them. Chains are counted once for each
     state that matters, so that the work stays linear in the program.
     """
     if any(len(e) for e in edges):
         _check_heights(edges, with_refs=with_refs)
-    _check_bytes(layout, edges, frames, with_refs=with_refs)
+    deepest = _check_bytes(layout, edges, frames, with_refs=with_refs)
     _check_tail_calls(layout, edges, frames, with_refs=with_refs)
+    return deepest
 
 
 def _taken(edges: Sequence[Edge], *, with_refs: bool) -> list[Edge]:
@@ -145,8 +148,9 @@ def _check_heights(edges: Sequence[Sequence[Edge]], *, with_refs: bool) -> None:
 
 def _check_bytes(
     layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
-) -> None:
+) -> int:
     """Walks chains in the kernel's order to report the first that is too deep, each (function, depth) once."""
+    deepest = 0
     seen: set[tuple[int, int]] = set()
     work: list[tuple[int, int, int]] = [(0, 0, 1)]  # function, bytes of its callers, frames
     while work:
@@ -161,11 +165,13 @@ def _check_bytes(
         if total > isa.MAX_STACK:
             message = f"combined stack size of {count} calls is {total}. Too large"
             raise Refused("EACCES", message, insn=layout.functions[node].start)
+        deepest = max(deepest, total)
         if (node, below) in seen:
             continue
         seen.add((node, below))
         taken = _taken(edges[node], with_refs=with_refs)
         work.extend((edge.target, total, count + 1) for edge in reversed(taken))
+    return deepest
 
 
 def round_depth(depth: int) -> int:

@@ -170,8 +170,8 @@ class Env:
     prog_type, sleepable, gpl, license: of the program. flags: Program.prog_flags. mode: "kernel" or "strict".
     strict_alignment: F_STRICT_ALIGNMENT was asked for. test_state_freq: F_TEST_STATE_FREQ.
     maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. subprogs: one SubprogInfo a function.
-    log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose2` says whether traces are wanted (LOG_LEVEL2, or 1 in the
-      second run that makes the log of a refused program).
+    log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose` says whether instructions and states are to be shown,
+      `verbose2` (level 2) whether all paths are kept in the log, and backtracking.
     cur_state: the state being explored; regs: its current frame's registers (the same list as cur_state.func.regs; set
       anew by `enter_frame`). insn_idx, prev_insn_idx: where it stands and where it came from. insn: insns[insn_idx].
     pending: branches to explore, the last is next. explored: checkpoints by instruction.
@@ -205,6 +205,7 @@ class Env:
         self.aux = [InsnAux() for _ in program.insns]
         self.subprogs = [SubprogInfo(function) for function in layout.functions]
         self.log_level = log_level
+        self.verbose = bool(log_level & (LOG_LEVEL1 | LOG_LEVEL2))
         self.verbose2 = bool(log_level & LOG_LEVEL2)
         self.cur_state = VState()
         self.regs: list[Reg] = []
@@ -231,7 +232,7 @@ class Env:
         self.cur_hist: HistEntry | None = None
         self.seen_direct_write = False
         self.log: list[str] = []
-        self.said: list[int] = []
+        self.said: list[tuple[int, int]] = []  # place in the log, insn_processed
         self.prev_log_pos = 0
         self.prev_line_info = -1
         self._texts: dict[int, str] = {}
@@ -279,7 +280,11 @@ class Env:
 
     def write(self, text: str) -> None:
         """verbose(): explaining text, with its line ends; belongs to Rejected.messages."""
-        self.said.append(len(self.log))
+        self.said.append((len(self.log), self.insn_processed))
+        self.log.append(text)
+
+    def write_note(self, text: str) -> None:
+        """verbose() of something that explains no refusal: not part of Rejected.messages."""
         self.log.append(text)
 
     def trace(self, text: str) -> None:
@@ -316,7 +321,7 @@ class Env:
     def reset_log(self, pos: int) -> None:
         """Forgets what was written since `pos` (bpf_vlog_reset)."""
         del self.log[pos:]
-        while self.said and self.said[-1] >= pos:
+        while self.said and self.said[-1][0] >= pos:
             self.said.pop()
 
     def refuse(self, errno: str, *messages: str, insn: int | None = None) -> NoReturn:
@@ -329,8 +334,9 @@ class Env:
         raise Refused(errno, *self.messages(), insn=self.insn_idx if insn is None else insn)
 
     def messages(self) -> tuple[str, ...]:
-        """All explaining lines so far, without line ends."""
-        return tuple("".join(self.log[i] for i in self.said).splitlines())
+        """The lines that the current instruction, or what comes before the first one, had to say; no line ends."""
+        now = self.insn_processed
+        return tuple("".join(self.log[i] for i, when in self.said if when == now).splitlines())
 
     def bug(self, text: str) -> NoReturn:
         """verifier_bug(): the kernel's own check failed."""

@@ -11,6 +11,11 @@ LEVEL_STATS = 4
 NO_STATS = {"max_states_per_insn": 0, "total_states": 0, "peak_states": 0}
 
 
+def lines(chunks: Iterable[str]) -> list[str]:
+    """The lines of a log that was written piece by piece."""
+    return "".join(chunks).split("\n")[:-1]
+
+
 def render(
     messages: Iterable[str],
     subprogs: Sequence[Subprog],

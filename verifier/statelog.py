@@ -240,7 +240,7 @@ def state_text(state: VState, frameno: int, reg_mask: int = -1, slot_mask: int =
 
 def print_verifier_state(env: "Env", state: VState, frameno: int, print_all: bool) -> None:
     """Writes a frame to the log: all of it, or what changed since the last time (print_verifier_state)."""
-    if not env.verbose2:
+    if not env.verbose:
         return
     if print_all:
         env.trace(state_text(state, frameno))
@@ -257,7 +257,7 @@ def vlog_alignment(pos: int) -> int:
 
 def print_insn_state(env: "Env", state: VState, frameno: int) -> None:
     """Writes what the last instruction changed: behind it, if nothing was written since (print_insn_state)."""
-    if not env.verbose2:
+    if not env.verbose:
         return
     if env.prev_log_pos and env.prev_log_pos == len(env.log):
         line = env.log[-1]

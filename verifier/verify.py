@@ -2,8 +2,7 @@
 
 The order is bpf_check's: what the load command checks; func_info records; functions and jumps; func_info and
 line_info against the functions; every instruction and its references; kfuncs; control flow; sleepability; recursion;
-the main pass; depth of calls; rewriting; stack-argument slots. The main pass is, so far, the part of it that needs no
-values (verifier/certain.py); the abstract interpretation takes its place.
+the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument slots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,9 @@ from bpf.helpers import HELPERS
 from bpf.program import Program
 from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
-from verifier import calls, certain, cfg, fixups, load, log, resolve, subprogs
+from verifier import calls, cfg, fixups, load, log, resolve, subprogs
+from verifier.analysis import facts, follow_paths, prepare
+from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env
 from verifier.facts import Facts
 from verifier.kfuncs import THROW, resolve_kfuncs
 from verifier.refused import Refused
@@ -44,10 +45,10 @@ _PRIVATE_STACK = frozenset(
 
 
 def verify(program: Program, *, log_level: int = 1, mode: str = "kernel") -> Verified | Rejected:
-    """The kernel's verdict, as far as this layer goes: never refuses what Linux 7.3 accepts.
+    """The kernel's verdict, with its message, log and counters.
 
-    log_level: as of the load command, 0 none, bit 4 statistics. mode: "kernel", or "strict", which also refuses
-    callbacks with more than 5 parameters (section I of the rules, hole 2). Raises InputError when a kfunc has no
+    log_level: as of the load command, 0 none, 1 the path that is refused, 2 all paths, bit 4 statistics. mode:
+    "kernel", or "strict", which closes the holes of section I of the rules. Raises InputError when a kfunc has no
     prototype or the mode is unknown.
     """
     if mode not in ("kernel", "strict"):
@@ -60,11 +61,21 @@ def verify(program: Program, *, log_level: int = 1, mode: str = "kernel") -> Ver
         return Rejected(
             program, no.errno, no.messages[-1] if no.messages else None, no.messages, no.insn, text
         )
+    # Showing every step takes time. Of an accepted program level 1 shows none in the end; of a refused one the last path
+    # is shown when it is known to be refused.
+    quiet = log_level if log_level & LOG_LEVEL2 else log_level & ~LOG_LEVEL1
     progress = _Progress()
     try:
-        return _accept(program, progress, log_level, mode)
+        return _accept(program, progress, log_level, quiet, mode)
     except Refused as no:
-        return _reject(program, progress, no, log_level)
+        refused = no
+    if quiet != log_level and progress.env is not None:
+        progress = _Progress()
+        try:
+            return _accept(program, progress, log_level, log_level, mode)
+        except Refused as no:
+            refused = no
+    return _reject(program, progress, refused, log_level)
 
 
 @dataclass(slots=True)
@@ -72,6 +83,7 @@ class _Progress:
     """How far the passes came; the log of a refused program lists the functions found by then."""
 
     functions: Sequence[Function] = ()
+    env: Env | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +99,39 @@ class _Structure:
 
 def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) -> Rejected:
     functions = progress.functions or (Function(0, 0, len(program.insns)),)
-    listed = [Subprog(f.title, f.start, f.end, f.kind) for f in functions]
-    text = log.render(no.messages, listed, 0, log.NO_STATS, log_level)
+    env = progress.env
+    processed = env.insn_processed if env is not None else 0
+    listed = [
+        Subprog(
+            f.title,
+            f.start,
+            f.end,
+            f.kind,
+            insns_self=env.subprogs[f.index].insns_self if env is not None else 0,
+            insns_total=env.subprogs[f.index].insns_total if env is not None else 0,
+            stack_depth=env.subprogs[f.index].stack_depth if env is not None else 0,
+        )
+        for f in functions
+    ]
+    stats = _stats(env)
+    shown = log.lines(env.log) if env is not None else []
+    if not env or no.messages[-1:] != tuple(shown[-1:]):
+        shown += [line for line in no.messages if line not in shown]
+    text = log.render(shown, listed, processed, stats, log_level)
     message = no.messages[-1] if no.messages else None
-    return Rejected(program, no.errno, message, no.messages, no.insn, text, dict(log.NO_STATS))
+    return Rejected(program, no.errno, message, no.messages, no.insn, text, stats, processed)
+
+
+def _stats(env: Env | None, stack_max: int = 0) -> dict[str, int]:
+    """The counters of the log's last line."""
+    if env is None:
+        return {**log.NO_STATS, "stack_max": stack_max}
+    return {
+        "max_states_per_insn": env.max_states_per_insn,
+        "total_states": env.total_states,
+        "peak_states": env.peak_states,
+        "stack_max": stack_max,
+    }
 
 
 def _structure(program: Program, progress: _Progress) -> _Structure:
@@ -129,34 +170,38 @@ def _throwing(
     return frozenset(throws | {e.insn for some in edges for e in some if e.target in functions})
 
 
-def _accept(program: Program, progress: _Progress, log_level: int, mode: str) -> Verified:
+def _accept(program: Program, progress: _Progress, log_level: int, trace_level: int, mode: str) -> Verified:
     structure = _structure(program, progress)
     layout = structure.layout
-    context = _context(program, structure)
     if mode == "strict":
         _check_callbacks(structure)
-    found = certain.check_certain(context)
-    required = _required_slots(context)
-    pointers = _pointer_args(context)
-    uses = stack_use(program.insns, layout, structure.graphs, structure.edges, pointers)
+    env = Env(program, layout, structure.kfuncs, log_level=trace_level, mode=mode)
+    progress.env = env
+    prepare(env, structure.tables, structure.edges)
+    follow_paths(env)
+    depths = [info.stack_depth for info in env.subprogs]
+    stack_max = 0
     if program.prog_type not in _PRIVATE_STACK:
+        frames = [calls.Frame(info.stack_depth, bool(info.stack_arg_cnt)) for info in env.subprogs]
         with_refs = not calls.has_async_callbacks(program)
-        frames = [
-            calls.Frame(use.certain, bool(slots or f.in_stack_args))
-            if f.index in found.entered
-            else calls.UNUSED
-            for use, slots, f in zip(uses, found.calls, layout.functions, strict=True)
-        ]
-        calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
-    _check_unresolved_kfuncs(program, structure)
-    rewritten = fixups.rewrite(program, layout, _facts(program, uses))
-    for function, wrote, slots in zip(layout.functions, found.writes, required, strict=True):
-        if wrote > slots and not found.callbacks_pass_args:
-            message = f"func#{function.index} writes {wrote} stack arg slots, but calls only require {slots}"
+        stack_max = calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
+    _check_unresolved_kfuncs(program, structure, env)
+    rewritten = fixups.rewrite(program, layout, facts(env, depths))
+    for info in env.subprogs:
+        function = info.function
+        allowed = info.stack_arg_cnt - info.in_stack_args
+        if info.max_out_stack_arg_cnt > allowed:
+            written = info.max_out_stack_arg_cnt
+            message = (
+                f"func#{function.index} writes {written} stack arg slots, but calls only require {allowed}"
+            )
             raise Refused("EINVAL", message, insn=function.start)
-    listed = _subprogs(structure, required, rewritten)
-    text = log.render((), listed, 0, log.NO_STATS, log_level)
-    return _verified(program, structure, listed, rewritten, text)
+    required = [max(info.stack_arg_cnt - info.in_stack_args, 0) for info in env.subprogs]
+    listed = _subprogs(structure, required, rewritten, env)
+    stats = _stats(env, stack_max)
+    shown = log.lines(env.log)
+    text = log.render(shown, listed, env.insn_processed, stats, log_level)
+    return _verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
 
 
 def assume(program: Program) -> Verified:
@@ -167,11 +212,14 @@ def assume(program: Program) -> Verified:
     """
     try:
         structure = _structure(program, _Progress())
-        context = _context(program, structure)
         uses = stack_use(
-            program.insns, structure.layout, structure.graphs, structure.edges, _pointer_args(context)
+            program.insns,
+            structure.layout,
+            structure.graphs,
+            structure.edges,
+            _pointer_args(program, structure.kfuncs),
         )
-        _check_unresolved_kfuncs(program, structure)
+        _check_unresolved_kfuncs(program, structure, None)
         rewritten = fixups.rewrite(program, structure.layout, _facts(program, uses))
     except Refused as no:
         where = "" if no.insn is None else f"insn {no.insn}"
@@ -179,27 +227,25 @@ def assume(program: Program) -> Verified:
     slots = [
         max(required, written)
         for required, written in zip(
-            _required_slots(context), _written_slots(program, structure), strict=True
+            _required_slots(program, structure), _written_slots(program, structure), strict=True
         )
     ]
-    return _verified(program, structure, _subprogs(structure, slots, rewritten), rewritten, "")
+    listed = _subprogs(structure, slots, rewritten, None)
+    return _verified(program, structure, listed, rewritten, "", _stats(None), 0)
 
 
-def _context(program: Program, structure: _Structure) -> certain.Context:
-    return certain.Context(
-        program.insns,
-        structure.layout,
-        structure.graphs,
-        structure.edges,
-        structure.kfuncs,
-        program.prog_type,
-        program.license,
-    )
-
-
-def _required_slots(context: certain.Context) -> list[int]:
+def _required_slots(program: Program, structure: _Structure) -> list[int]:
     """For each function the most outgoing slots that one of its calls needs (bpf_out_stack_arg_cnt)."""
-    return [max((certain.out_slots(context, at) for at in g.succ), default=0) for g in context.graphs]
+    return [max((_out_slots(program, structure, at) for at in g.succ), default=0) for g in structure.graphs]
+
+
+def _out_slots(program: Program, structure: _Structure, at: int) -> int:
+    """Stack-argument slots that the call at `at` needs; 0 for what is no call."""
+    insn = program.insns[at]
+    if subprogs.is_bpf_call(insn):
+        return structure.layout.starting_at(at + insn.imm + 1).in_stack_args
+    proto = structure.kfuncs.get(at)
+    return max(len(proto.params) - isa.MAX_REG_ARGS, 0) if proto is not None else 0
 
 
 def _written_slots(program: Program, structure: _Structure) -> list[int]:
@@ -226,6 +272,8 @@ def _verified(
     listed: tuple[Subprog, ...],
     rewritten: fixups.Rewritten,
     text: str,
+    stats: dict[str, int],
+    processed: int,
 ) -> Verified:
     return Verified(
         program,
@@ -235,7 +283,9 @@ def _verified(
         rewritten.kfuncs,
         rewritten.symbols,
         text,
-        dict(log.NO_STATS),
+        stats,
+        processed,
+        pruned=processed > 0,
         inlined=rewritten.inlined,
         indirect_targets=frozenset(
             rewritten.place[old] for table in structure.tables.values() for old in table
@@ -243,28 +293,28 @@ def _verified(
     )
 
 
-def _pointer_args(context: certain.Context) -> dict[int, frozenset[int]]:
+def _pointer_args(program: Program, kfuncs: Mapping[int, FuncProto]) -> dict[int, frozenset[int]]:
     """Numbers of the arguments that helpers and kfuncs take as pointers, by call instruction."""
     found = {
         at: frozenset(k for k, param in enumerate(proto.params, 1) if param.type.kind == "ptr")
-        for at, proto in context.kfuncs.items()
+        for at, proto in kfuncs.items()
     }
-    for at, insn in enumerate(context.insns):
+    for at, insn in enumerate(program.insns):
         if insn.is_call and insn.src == isa.HELPER_CALL and insn.imm in HELPERS:
             args = HELPERS[insn.imm].args
             found[at] = frozenset(k for k, arg in enumerate(args, 1) if "PTR" in arg.kind)
     return found
 
 
-def _check_unresolved_kfuncs(program: Program, structure: _Structure) -> None:
+def _check_unresolved_kfuncs(program: Program, structure: _Structure, env: Env | None) -> None:
     """A kfunc call with number 0 passes for code that is never reached, and is found out by the rewriting."""
-    certain_insns = set(structure.graphs[0].unavoidable)
+    certain_insns = set(structure.graphs[0].unavoidable) if env is None else ()
     for at, insn in enumerate(program.insns):
         if (
             insn.is_call
             and insn.src == isa.PSEUDO_KFUNC_CALL
             and at not in structure.kfuncs
-            and at in certain_insns
+            and (at in certain_insns if env is None else env.aux[at].seen)
         ):
             message = "invalid kernel function call not eliminated in verifier pass"
             raise Refused("EINVAL", message, insn=at)
@@ -286,7 +336,7 @@ def _check_callbacks(structure: _Structure) -> None:
 
 
 def _subprogs(
-    structure: _Structure, required: Sequence[int], rewritten: fixups.Rewritten
+    structure: _Structure, required: Sequence[int], rewritten: fixups.Rewritten, env: Env | None
 ) -> tuple[Subprog, ...]:
     """The functions that are left after the rewriting."""
     reachable = calls.tail_call_reachable(structure.layout, structure.edges)
@@ -311,6 +361,8 @@ def _subprogs(
                 tail_call_reachable=reachable[number],
                 is_exception_cb=f.is_exception_cb,
                 is_exception_boundary=throws and f.index == 0,
+                insns_self=env.subprogs[number].insns_self if env is not None else 0,
+                insns_total=env.subprogs[number].insns_total if env is not None else 0,
             )
         )
     return tuple(out)
