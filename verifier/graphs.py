@@ -6,7 +6,6 @@ ref_set_non_owning and ref_convert_owning_non_owning of kernel/bpf/verifier.c.
 
 from typing import Any, Final
 
-from bpf.kfuncs import KFUNCS
 from verifier.btfaccess import struct_ids_match
 from verifier.callargs import CallMeta
 from verifier.env import Env, reg_arg_name
@@ -28,7 +27,6 @@ from verifier.statelog import btf_type_name
 
 ALLOCATED: Final = PTR_TO_BTF_ID | MEM_ALLOC
 
-RBTREE_KFUNCS: Final = frozenset(name for name in KFUNCS if name.startswith("bpf_rbtree_"))
 RBTREE_ADD: Final = frozenset({"bpf_rbtree_add", "bpf_rbtree_add_impl"})
 LIST_PUSH: Final = frozenset(
     {
@@ -39,15 +37,6 @@ LIST_PUSH: Final = frozenset(
         "bpf_list_add",
     }
 )
-
-
-def in_rbtree_lock_required_cb(env: Env) -> bool:
-    """Whether this is the comparison that bpf_rbtree_add calls, under the caller's lock."""
-    frame = env.func
-    if not env.cur_state.curframe or not frame.in_callback_fn:
-        return False
-    proto = env.kfuncs.get(frame.callsite)
-    return proto is not None and proto.name in RBTREE_KFUNCS
 
 
 def check_graph_root(env: Env, reg: Reg, argno: int, kind: str, meta: CallMeta) -> None:

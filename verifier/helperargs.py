@@ -21,10 +21,10 @@ from verifier.dynptr import process_dynptr_func
 from verifier.env import Env, check_src, reg_arg_name
 from verifier.helpermem import check_helper_mem_access, check_mem_reg, check_mem_size_reg
 from verifier.kptrs import process_kptr_func
-from verifier.locks import process_spin_lock
+from verifier.locks import in_rbtree_lock_required_cb, process_spin_lock
 from verifier.maps import F_RDONLY_PROG, check_map_access, has_known_values, map_record
 from verifier.memory import may_access_direct_pkt_data
-from verifier.precision import mark_slots_precise
+from verifier.precision import mark_chain_precision, mark_slots_precise
 from verifier.references import reg_is_referenced
 from verifier.regions import BPF_READ, BPF_WRITE, check_ptr_alignment
 from verifier.regs import (
@@ -97,7 +97,9 @@ def check_func_arg(env: Env, spec: HelperSpec, argno: int, meta: CallMeta, insn_
         env.refuse("EACCES", "helper access to the packet is not allowed")
     if kind == "ARG_PTR_TO_MAP_VALUE":
         kind, flags = _resolve_map_arg_type(env, meta, kind, flags)
-    if not (reg.is_null and flags & PTR_MAYBE_NULL):
+    if reg.is_null and flags & PTR_MAYBE_NULL:
+        mark_chain_precision(env, argno)
+    else:
         check_reg_type(env, reg, argno, kind, flags, arg.btf, meta)
         check_func_arg_reg_off(env, reg, argno, kind, flags)
     referenced = reg_is_referenced(env, reg)
@@ -211,6 +213,8 @@ def _percpu_btf_id(env: Env, call: _Call) -> None:
 
 
 def _spin_lock(env: Env, call: _Call) -> None:
+    if in_rbtree_lock_required_cb(env):
+        env.refuse("EACCES", "can't spin_{lock,unlock} in rbtree cb")
     process_spin_lock(env, call.reg, call.argno, lock=call.meta.func == "bpf_spin_lock")
 
 

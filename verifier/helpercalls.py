@@ -211,6 +211,8 @@ def release_reg(env: Env, reg: Reg, *, convert_rcu: bool, dynptr: bool) -> None:
 
 
 def _tail_call(env: Env, _insn: Insn, _at: int, _meta: CallMeta) -> bool:
+    if env.func.in_callback_fn or env.func.in_async_callback_fn:
+        env.refuse("EINVAL", "cannot tail call within callback")
     check_resource_leak(env, False, True, "tail_call")
     return False
 

@@ -22,13 +22,19 @@ from verifier.graphs import (
     RBTREE_ADD,
     check_graph_node,
     check_graph_root,
-    in_rbtree_lock_required_cb,
 )
 from verifier.helperargs import check_arg_const_str, check_map_field_pointer
 from verifier.helpermem import check_mem_reg, check_mem_size_reg
 from verifier.iters import check_iter, destroy_iter, new_iter
 from verifier.kfuncprotos import PROJECTIONS, KArg
-from verifier.locks import IRQ_LOCK_KFUNC, IRQ_NATIVE_KFUNC, process_irq_flag, process_spin_lock
+from verifier.locks import (
+    IRQ_LOCK_KFUNC,
+    IRQ_NATIVE_KFUNC,
+    in_rbtree_lock_required_cb,
+    process_irq_flag,
+    process_spin_lock,
+)
+from verifier.precision import mark_arg_precision
 from verifier.references import reg_is_referenced
 from verifier.refused import Refused
 from verifier.regions import BPF_READ, BPF_WRITE
@@ -134,6 +140,7 @@ def _check_arg(env: Env, call: KCall) -> None:
     if referenced:
         meta.ref_obj.update(reg)
     if null and arg.nullable:
+        mark_arg_precision(env, call.argno)
         return
     flags = OBJ_RELEASE if released else 0
     kind = _KIND_OF.get(arg.kind, "")
@@ -394,6 +401,8 @@ def _map_field(kind: str) -> Callable[[Env, KCall], None]:
 def _res_spin_lock(env: Env, call: KCall) -> None:
     if call.reg.type not in (PTR_TO_MAP_VALUE, ALLOCATED):
         env.refuse("EINVAL", f"{call.name} doesn't point to map value or allocated object")
+    if in_rbtree_lock_required_cb(env):
+        env.refuse("EACCES", "can't res_spin_{lock,unlock} in rbtree cb")
     lock = "_unlock" not in call.func
     process_spin_lock(env, call.reg, call.argno, lock=lock, res=True, irq="irq" in call.func)
 

@@ -22,7 +22,6 @@ from verifier.graphs import (
     LIST_PUSH,
     RBTREE_ADD,
     graph_node_reg,
-    in_rbtree_lock_required_cb,
     ref_convert_owning_non_owning,
     ref_set_non_owning,
 )
@@ -30,7 +29,7 @@ from verifier.helpercalls import release_reg
 from verifier.iters import iter_state, process_iter_next_call
 from verifier.kfuncargs import KCall, check_kfunc_args
 from verifier.kfuncprotos import KArg, describe, is_scalar_struct, struct_name
-from verifier.locks import in_sleepable_context, non_sleepable_context_description
+from verifier.locks import in_rbtree_lock_required_cb, in_sleepable_context, non_sleepable_context_description
 from verifier.maps import struct_record
 from verifier.memory import may_access_direct_pkt_data
 from verifier.num import UNKNOWN, s32_range
@@ -79,6 +78,7 @@ _DROP: Final = frozenset(
     {"bpf_obj_drop", "bpf_obj_drop_impl", "bpf_percpu_obj_drop", "bpf_percpu_obj_drop_impl"}
 )
 _REFCOUNT_ACQUIRE: Final = frozenset({"bpf_refcount_acquire", "bpf_refcount_acquire_impl"})
+_MAKERS: Final = _NEW | _PERCPU_NEW | _REFCOUNT_ACQUIRE
 _SLICES: Final = frozenset({"bpf_dynptr_slice", "bpf_dynptr_slice_rdwr"})
 _NODES: Final = frozenset({"bpf_list_node", "bpf_rb_node"})
 _TRACING_TYPES: Final = frozenset(
@@ -242,9 +242,9 @@ def _account_slots(env: Env, nargs: int) -> None:
 
 
 def _set_return(env: Env, call: KCall, ret: CType) -> None:
-    if "acquire" in call.flags and not (ret.to is not None and struct_name(ret.to)):
-        if call.func not in _NEW | _PERCPU_NEW | _REFCOUNT_ACQUIRE:
-            env.refuse("EINVAL", "acquire kernel function does not return PTR_TO_BTF_ID")
+    object_returned = ret.to is not None and struct_name(ret.to)
+    if "acquire" in call.flags and not object_returned and call.func not in _MAKERS:
+        env.refuse("EINVAL", "acquire kernel function does not return PTR_TO_BTF_ID")
     if ret.kind in _SCALARS:
         env.set_reg(0, const_reg(0) if call.func in _RES_LOCKS else UNKNOWN_REG)
     elif ret.to is not None:

@@ -29,6 +29,7 @@ from verifier.state import (
 IRQ_NATIVE_KFUNC: Final = 1
 IRQ_LOCK_KFUNC: Final = 2
 
+_RBTREE_KFUNCS: Final = frozenset(name for name in KFUNCS if name.startswith("bpf_rbtree_"))
 _IRQ_BYTES: Final = bytes([STACK_IRQ_FLAG]) * 8
 _CLASS_NAMES: Final = {IRQ_NATIVE_KFUNC: "native", IRQ_LOCK_KFUNC: "lock"}
 
@@ -53,6 +54,16 @@ def non_sleepable_context_description(env: Env) -> str:
     if state.active_locks:
         return "lock region"
     return "non-sleepable prog"
+
+
+def in_rbtree_lock_required_cb(env: Env) -> bool:
+    """Whether this is the comparison that bpf_rbtree_add calls, under the caller's lock, or something that it calls."""
+    for frame in env.cur_state.frames[1:]:
+        if frame.in_callback_fn:
+            proto = env.kfuncs.get(frame.callsite)
+            if proto is not None and proto.name in _RBTREE_KFUNCS:
+                return True
+    return False
 
 
 def kfunc_spin_allowed(name: str) -> bool:

@@ -179,7 +179,7 @@ def invalidate_rcu_protected_refs(env: Env) -> None:
     def change(reg: Reg) -> Reg:
         if not reg.type & MEM_RCU:
             return reg
-        return reg.with_type(reg.type & ~(MEM_RCU | PTR_MAYBE_NULL) | PTR_UNTRUSTED)
+        return reg.with_type(reg.type & ~(MEM_RCU | PTR_MAYBE_NULL | NON_OWN_REF) | PTR_UNTRUSTED)
 
     env.cur_state.update_regs(change)
     for frame in env.cur_state.frames:
