@@ -6,7 +6,6 @@ Sources: check_reg_type, __check_func_arg_reg_off, process_const_alloc_mem_size 
 
 from typing import Any, Final
 
-from verifier.btfaccess import struct_ids_match
 from verifier.dynptr import DynptrArg, RefObj
 from verifier.env import Env, reg_arg_name
 from verifier.iters import IterArg
@@ -47,6 +46,7 @@ from verifier.regs import (
     base_type,
 )
 from verifier.statelog import btf_type_name, reg_type_str
+from verifier.structs import ids_match
 
 MAX_ERRNO: Final = 4095
 _U32_MAX: Final = (1 << 32) - 1
@@ -277,7 +277,7 @@ def _check_kernel_object(
     check_ptr_off(env, reg, -argno, True)
     wanted = "sock_common" if kind == "ARG_PTR_TO_BTF_ID_SOCK_COMMON" else btf_name
     strict = bool(flags & OBJ_RELEASE) and meta.func != "bpf_sk_release"
-    if not struct_ids_match(reg.btf, reg.btf_id, reg.num.signed_value, None, wanted, strict):
+    if not ids_match(reg.btf, reg.btf_id, reg.num.signed_value, None, wanted, strict=strict):
         found = btf_type_name(reg.btf, reg.btf_id)
         env.refuse("EACCES", f"{name} is of type {found} but {wanted} is expected")
 

@@ -6,7 +6,6 @@ Source: check_kfunc_args of kernel/bpf/verifier.c.
 from collections.abc import Callable
 from typing import Final
 
-from verifier.btfaccess import struct_ids_match
 from verifier.callargs import (
     CallMeta,
     check_func_arg_reg_off,
@@ -66,6 +65,7 @@ from verifier.regs import (
 )
 from verifier.sections import in_sleepable
 from verifier.statelog import btf_type_name, reg_type_str
+from verifier.structs import ids_match
 from verifier.trust import bpf_type_has_unsafe_modifiers, is_trusted_reg
 
 # Register types that stand for a kernel struct (reg2btf_ids).
@@ -246,7 +246,7 @@ def _kernel_object(env: Env, call: KCall, wanted: str) -> None:
     strict = "release" in call.flags and reg_is_referenced(env, reg)
     if found + _NOCAST_SUFFIX == wanted or wanted + _NOCAST_SUFFIX == found:
         strict = True
-    if struct_ids_match(btf, btf_id, reg.num.signed_value, None, wanted, strict):
+    if ids_match(btf, btf_id, reg.num.signed_value, None, wanted, strict=strict):
         return
     if (wanted, found) in PROJECTIONS:
         return
