@@ -15,7 +15,6 @@ from verifier.state import (
     STACK_MISC,
     STACK_POISON,
     STACK_SPILL,
-    STACK_ZERO,
     FuncState,
     Slot,
     VState,
@@ -57,11 +56,13 @@ def _clean_stack(frame: FuncState, alive: int) -> None:
 
 
 def _forget_spill(stack: list[Slot], spi: int, slot: Slot) -> None:
-    """Only the upper half of a slot is read: a spilled number is plain bytes then, a pointer stays what it is."""
+    """Only the upper half of a slot is read: a spilled number is plain bytes then.
+
+    A pointer stays what it is, and so does the number 0: as bytes it would be known whatever becomes of its precision.
+    """
     types = slot.types[:4]
     if slot.types[7] == STACK_SPILL:
-        if slot.reg.type != SCALAR_VALUE:
+        if slot.reg.type != SCALAR_VALUE or slot.reg.is_null:
             return
-        byte = STACK_ZERO if slot.reg.is_null else STACK_MISC
-        types = types.replace(bytes([STACK_SPILL]), bytes([byte]))
+        types = types.replace(bytes([STACK_SPILL]), bytes([STACK_MISC]))
     stack[spi] = Slot(types + _POISONED_HALF)
