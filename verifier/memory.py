@@ -226,7 +226,7 @@ def _ctx(env: Env, reg: Reg, a: Access) -> None:
         field = btfctx.access(env, off, a.size, write)
     else:
         found = ctxaccess.valid_access(fields, off, a.size, write)
-        if found is None:
+        if found is None or (a.is_ldsx and found.type != SCALAR_VALUE):
             env.refuse("EACCES", f"invalid bpf_context access off={off} size={a.size}")
         field = found
     if not a.mark:
