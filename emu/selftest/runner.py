@@ -85,6 +85,8 @@ def _judge(
         )
     except InputError as error:
         return result("unsupported", str(error))
+    except Exception as error:  # noqa: BLE001  a fault of ours is this program's failure, and the others go on
+        return result("fail", f"internal error: {type(error).__name__}: {error}")
     why = _verdict(case, spec) or _messages(case, spec)
     if why:
         return result("fail", why)
