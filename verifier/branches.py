@@ -117,13 +117,10 @@ def _outcome(env: Env, op: int, is32: bool, dst: Reg, src: Reg, same: bool) -> t
         return outcome, (numbers[0], numbers[1], numbers[2], numbers[3])
     if not is32 and base_type(dst.type) in _PACKET and base_type(src.type) in _PACKET:
         return _packet_outcome(op, dst, src), None
-    mask = isa.U32 if is32 else isa.U64
-    pointer, number = dst, src
-    if number.type != SCALAR_VALUE or number.num.mask & mask:
-        pointer, number = src, dst
-    if number.type != SCALAR_VALUE or number.num.mask & mask or number.num.value & mask:
+    if is32:
         return EITHER, None
-    if op in _EQUALITY and reg_not_null(env, pointer):
+    pointer, number = (src, dst) if dst.is_null else (dst, src)
+    if number.is_null and op in _EQUALITY and reg_not_null(env, pointer):
         return (NOT_TAKEN if op == isa.JEQ else TAKEN), None
     return EITHER, None
 

@@ -50,7 +50,7 @@ def set_map_elem_callback_state(env: Env, caller: FuncState, callee: FuncState, 
         used = caller.regs[1].map
     if used.spec.type not in _ITERABLE:
         env.refuse("ENOTSUPP", "callback function not allowed for map")
-    _key_and_value(callee, caller.regs[1].map)
+    _key_and_value(callee, caller.regs[1])
     callee.regs[1] = caller.regs[1]
     callee.regs[4] = caller.regs[3]
     _returns(callee, 0, 1)
@@ -94,19 +94,20 @@ def set_rbtree_add_callback_state(env: Env, caller: FuncState, callee: FuncState
 
 def set_timer_callback_state(_env: Env, caller: FuncState, callee: FuncState, _insn_idx: int) -> None:
     """bpf_timer_set_callback, bpf_wq_set_callback: cb(map, key, value) of the map that the timer lies in."""
-    _later(callee, caller.regs[1].map, 0, 0)
+    _later(callee, caller.regs[1], 0, 0)
 
 
 def set_task_work_schedule_callback_state(
     _env: Env, caller: FuncState, callee: FuncState, _insn_idx: int
 ) -> None:
     """bpf_task_work_schedule_*: cb(map, key, value); the map is their third argument."""
-    _later(callee, caller.regs[3].map, S32_MIN, S32_MAX)
+    _later(callee, caller.regs[3], S32_MIN, S32_MAX)
 
 
-def _key_and_value(callee: FuncState, used: UsedMap) -> None:
-    callee.regs[2] = pointer_reg(PTR_TO_MAP_KEY, aux=(used, 0))
-    callee.regs[3] = pointer_reg(PTR_TO_MAP_VALUE, aux=(used, 0))
+def _key_and_value(callee: FuncState, of: Reg) -> None:
+    """Key and value of the very map that a register belongs to, which may lie in another map."""
+    callee.regs[2] = pointer_reg(PTR_TO_MAP_KEY, aux=of.aux)
+    callee.regs[3] = pointer_reg(PTR_TO_MAP_VALUE, aux=of.aux)
 
 
 def _returns(callee: FuncState, low: int, high: int) -> None:
@@ -114,9 +115,9 @@ def _returns(callee: FuncState, low: int, high: int) -> None:
     callee.callback_ret_range = (low, high)
 
 
-def _later(callee: FuncState, used: UsedMap, low: int, high: int) -> None:
+def _later(callee: FuncState, of: Reg, low: int, high: int) -> None:
     """A callback that runs on its own."""
-    callee.regs[1] = pointer_reg(CONST_PTR_TO_MAP, aux=(used, 0))
-    _key_and_value(callee, used)
+    callee.regs[1] = pointer_reg(CONST_PTR_TO_MAP, aux=of.aux)
+    _key_and_value(callee, of)
     callee.in_async_callback_fn = True
     callee.callback_ret_range = (low, high)

@@ -14,6 +14,7 @@ from verifier.callargs import CallMeta, check_func_arg_reg_off, check_reg_type
 from verifier.dynptr import RefObj, process_dynptr_func
 from verifier.env import Env, SubprogInfo, get_func_arg_reg, reg_arg_name
 from verifier.helpermem import check_mem_reg
+from verifier.precision import mark_arg_precision
 from verifier.refused import Refused
 from verifier.regions import BPF_READ, BPF_WRITE
 from verifier.regs import (
@@ -114,7 +115,7 @@ class _Reader:
         ret = self.btf.types[self.btf.resolve(proto.type)]
         if ret.kind is not Kind.VOID and ret.kind not in _INTEGERS:
             text = f"Global function {self.function.name}() return value not void or scalar. Only those are supported."
-            raise self.fail("EINVAL", text if self.is_global else "")
+            raise self.fail("ENOTSUP", text if self.is_global else "")
         return [self._param(i, param.type) for i, param in enumerate(proto.params)]
 
     def _count(self, nargs: int) -> None:
@@ -151,10 +152,10 @@ class _Reader:
             if component != i or not text.startswith(_TAG):
                 continue
             if not self.is_global:
-                raise self.fail("EOPNOTSUPP", f"arg#{i} type tag is not supported in static functions")
+                raise self.fail("ENOTSUP", f"arg#{i} type tag is not supported in static functions")
             tag = text.removeprefix(_TAG)
             if tag not in _TAGS:
-                raise self.fail("EOPNOTSUPP", f"arg#{i} has unsupported set of tags")
+                raise self.fail("ENOTSUP", f"arg#{i} has unsupported set of tags")
             found.append(tag)
         return frozenset(found)
 
@@ -271,7 +272,9 @@ def _check_arg(env: Env, argno: int, info: ArgInfo, reg: Reg) -> None:
     elif info.kind == "ARG_PTR_TO_DYNPTR":
         check_func_arg_reg_off(env, reg, argno, info.kind, 0)
         process_dynptr_func(env, reg, argno, -1, 0, RefObj(), None)
-    elif not (reg.is_null and info.flags & PTR_MAYBE_NULL):
+    elif reg.is_null and info.flags & PTR_MAYBE_NULL:
+        mark_arg_precision(env, argno)
+    else:
         check_reg_type(env, reg, argno, info.kind, info.flags, info.btf_id, CallMeta())
         check_func_arg_reg_off(env, reg, argno, info.kind, info.flags)
 

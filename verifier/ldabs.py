@@ -21,6 +21,8 @@ def check_ld_abs(env: Env, insn: Insn) -> None:
     """
     if env.prog_type not in _SKB_TYPES:
         env.refuse("EINVAL", "BPF_LD_[ABS|IND] instructions not allowed for this program type")
+    if any(frame.in_callback_fn for frame in env.cur_state.frames[1:]):
+        env.refuse("EINVAL", "cannot use BPF_LD_[ABS|IND] within callback")
     check_src(env, _CTX)
     check_resource_leak(env, False, True, "BPF_LD_[ABS|IND]")
     if env.regs[_CTX].type != PTR_TO_CTX:

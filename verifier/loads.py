@@ -153,6 +153,8 @@ def _function(env: Env, insn: Insn) -> Reg:
         env.refuse("EINVAL", "missing btf func_info")
     if env.subprogs[subprogno].function.is_global:
         env.refuse("EINVAL", "callback function not static")
+    if not subprogno:
+        env.refuse("EINVAL", "callback function cannot be the main program")
     return pointer_reg(PTR_TO_FUNC, aux=subprogno)
 
 

@@ -6,6 +6,7 @@ Sources: is_trusted_reg, reg_not_null of kernel/bpf/verifier.c, bpf_type_has_uns
 from typing import Final
 
 from verifier.env import Env
+from verifier.regions import BPF_MAX_VAR_OFF
 from verifier.references import reg_is_referenced
 from verifier.regs import (
     CONST_PTR_TO_MAP,
@@ -55,8 +56,13 @@ def is_trusted_reg(env: Env, reg: Reg) -> bool:
 
 
 def reg_not_null(env: Env, reg: Reg) -> bool:
-    """Whether a comparison of the pointer with 0 has a known outcome."""
+    """Whether a comparison of the pointer with 0 has a known outcome.
+
+    Far from its object a pointer may come round to 0.
+    """
     if reg.type & PTR_MAYBE_NULL:
+        return False
+    if reg.num.mask and not -BPF_MAX_VAR_OFF < reg.num.smin <= reg.num.smax < BPF_MAX_VAR_OFF:
         return False
     base = base_type(reg.type)
     if base in _NEVER_NULL:
