@@ -530,4 +530,17 @@ address_space 152  host@0=*inode i_pages@8={xarray} invalidate_lock@24={rw_semap
   i_mmap_rwsem@120={rw_semaphore}
 inode.50 16 union  i_devices@0={list_head} i_linklen@0=4
 inode.51 8 union  i_pipe@0=*pipe_inode_info i_cdev@0=*cdev i_link@0=* i_dir_seq@0=4
+prog_test_pass2 88  len@0=4 arr1@4=[4]2 x@16={prog_test_pass2.x}
+prog_test_pass2.x 72  arr2@0=[4]1 arr3@8=[8]8
+prog_test_fail1 16  p@0=* x@8=4
+prog_test_fail2 20  x8@0=4 x@4={prog_test_pass1}
+prog_test_fail3 8  len@0=4 arr1@4=[2]1 arr2@6=[0]1
+prog_test_member1 4  a@0=4
+prog_test_member 8  m@0={prog_test_member1} c@4=4
+prog_test_ref_kfunc 32  a@0=4 b@4=4 memb@8={prog_test_member} next@16=*prog_test_ref_kfunc cnt@24={prog_test_cnt}
+prog_test_cnt 4  refs@0={qspinlock.0.val}
+init_sock_args 8  af@0=4 type@4=4
+addr_args 132  addr@0=[128]1 addrlen@128=4
+sendmsg_args 148  addr@0={addr_args} msg@132=[10]1 msglen@144=4
+st_ops_args 8  a@0=8
 """

@@ -35,7 +35,7 @@ _NODES: Final = ("bpf_list_node", "bpf_rb_node")
 
 def check_map_kptr_access(env: Env, value_regno: int, field: special.Field) -> None:
     """A whole, aligned access to a kptr: any may be loaded, unreferenced ones stored, with a pointer or 0."""
-    insn = env.insn
+    insn = env.insns[env.insn_idx]
     if insn.code & isa.MODE_MASK != isa.MEM:
         env.refuse("EACCES", "kptr in map can only be accessed using BPF_MEM instruction mode")
     kind = insn.code & isa.CLASS_MASK
