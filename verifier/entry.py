@@ -89,5 +89,5 @@ def _argument(env: "Env", arg: ArgInfo) -> Reg:
     if arg.kind == "ARG_PTR_TO_BTF_ID":
         flags = arg.flags & (PTR_MAYBE_NULL | PTR_UNTRUSTED | PTR_TRUSTED)
         ref = env.new_id() if flags & PTR_MAYBE_NULL else 0
-        return pointer_reg(PTR_TO_BTF_ID | flags, id=ref, aux=(None, arg.btf_name))
+        return pointer_reg(PTR_TO_BTF_ID | flags, id=ref, aux=(arg.btf, arg.btf_id))
     env.bug(f"unhandled arg type {arg.kind}")

@@ -6,8 +6,8 @@ Sources: is_trusted_reg, reg_not_null of kernel/bpf/verifier.c, bpf_type_has_uns
 from typing import Final
 
 from verifier.env import Env
-from verifier.regions import BPF_MAX_VAR_OFF
 from verifier.references import reg_is_referenced
+from verifier.regions import BPF_MAX_VAR_OFF
 from verifier.regs import (
     CONST_PTR_TO_MAP,
     MEM_ALLOC,
