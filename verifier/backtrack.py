@@ -232,11 +232,13 @@ def _out_of_callback(env: "Env", bt: Backtrack) -> None:
 
 
 def _exit(env: "Env", bt: Backtrack, subseq_idx: int) -> None:
-    """Back into a callee; its R0 is wanted if the caller's is, unless a callback returned."""
+    """Back into a callee; its R0 is wanted if the caller's is, unless a callback returned.
+
+    What a call that calls back is given (R1 to R5) stays wanted: the call is made again after the callback.
+    """
     frame = bt.frame
-    if subseq_idx >= 0 and env.aux[subseq_idx].calls_callback:
-        bt.regs[frame] &= ~ARG_REGS
-    if bt.regs[frame] & ARG_REGS:
+    from_callback = subseq_idx >= 0 and env.aux[subseq_idx].calls_callback
+    if bt.regs[frame] & ARG_REGS and not from_callback:
         env.bug(f"backtracking exit unexpected regs {bt.regs[frame]:x}")
     before = env.insns[subseq_idx - 1] if subseq_idx > 0 else None
     called = before is not None and before.code == isa.OP_CALL and before.src == isa.PSEUDO_CALL
@@ -248,12 +250,17 @@ def _exit(env: "Env", bt: Backtrack, subseq_idx: int) -> None:
 
 
 def _ld(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
-    del env, idx, subseq_idx, hist
-    if not bt.wants(insn.dst):
+    del hist
+    is_packet_load = insn.mode in (isa.IND, isa.ABS)
+    if is_packet_load and subseq_idx - idx != 1 and subseq_idx >= 0:
+        bt.drop(isa.R0)
+        bt.enter(env)  # the function was left here, because the packet was too short
         return
-    bt.drop(insn.dst)
-    if insn.mode in (isa.IND, isa.ABS):
-        raise NotTracked
+    reg = isa.R0 if is_packet_load else insn.dst
+    if bt.wants(reg):
+        bt.drop(reg)
+        if is_packet_load:
+            raise NotTracked
 
 
 _STEPS = (_ld, _ldx, _store, _store, _alu, _jump, _jump, _alu)  # by class

@@ -112,24 +112,32 @@ class Frame:
     stack_args: bool
 
 
-UNUSED = Frame(0, False)
+class Deepest:
+    """Bytes of the deepest chain met so far, also when it is refused."""
+
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0
 
 
 def check_depth(
-    layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
-) -> int:
+    layout: Layout,
+    edges: Sequence[Sequence[Edge]],
+    frames: Sequence[Frame],
+    deepest: Deepest,
+    *,
+    with_refs: bool,
+) -> None:
     """Depth of every chain of calls in frames and bytes, and tail calls on chains with stack arguments.
-
-    Returns the bytes of the deepest chain.
 
     with_refs: callbacks that are named run on the stack of whoever names them. Chains are counted once for each
     state that matters, so that the work stays linear in the program.
     """
     if any(len(e) for e in edges):
         _check_heights(edges, with_refs=with_refs)
-    deepest = _check_bytes(layout, edges, frames, with_refs=with_refs)
+    _check_bytes(layout, edges, frames, deepest, with_refs=with_refs)
     _check_tail_calls(layout, edges, frames, with_refs=with_refs)
-    return deepest
 
 
 def _taken(edges: Sequence[Edge], *, with_refs: bool) -> list[Edge]:
@@ -147,10 +155,14 @@ def _check_heights(edges: Sequence[Sequence[Edge]], *, with_refs: bool) -> None:
 
 
 def _check_bytes(
-    layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
-) -> int:
+    layout: Layout,
+    edges: Sequence[Sequence[Edge]],
+    frames: Sequence[Frame],
+    deepest: Deepest,
+    *,
+    with_refs: bool,
+) -> None:
     """Walks chains in the kernel's order to report the first that is too deep, each (function, depth) once."""
-    deepest = 0
     seen: set[tuple[int, int]] = set()
     work: list[tuple[int, int, int]] = [(0, 0, 1)]  # function, bytes of its callers, frames
     while work:
@@ -162,16 +174,15 @@ def _check_bytes(
             )
             raise Refused("EACCES", message, insn=layout.functions[node].start)
         total = below + round_depth(frames[node].depth)
+        deepest.total = max(deepest.total, total)
         if total > isa.MAX_STACK:
             message = f"combined stack size of {count} calls is {total}. Too large"
             raise Refused("EACCES", message, insn=layout.functions[node].start)
-        deepest = max(deepest, total)
         if (node, below) in seen:
             continue
         seen.add((node, below))
         taken = _taken(edges[node], with_refs=with_refs)
         work.extend((edge.target, total, count + 1) for edge in reversed(taken))
-    return deepest
 
 
 def round_depth(depth: int) -> int:

@@ -6,6 +6,7 @@ Every module of the main pass takes the Env first. It holds no rules but one: ho
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from bpf import isa
@@ -33,6 +34,12 @@ F_TEST_STATE_FREQ: Final = 1 << 3
 F_SLEEPABLE: Final = 1 << 4
 F_XDP_HAS_FRAGS: Final = 1 << 5
 F_TEST_REG_INVARIANTS: Final = 1 << 7
+
+# What the log shows as addresses of maps and their values, which are different in every kernel.
+_MAP_ADDRESS: Final = 0xFFFF_8880_0400_0000
+_MAP_STEP: Final = 0x10000
+_VALUE_REFS: Final = (isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX_VALUE)
+_MAP_REFS: Final = (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX, *_VALUE_REFS)
 
 _GPL_LICENSES = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
@@ -300,9 +307,13 @@ class Env:
         text = self._texts.get(idx)
         if text is None:
             insns = self.insns
+            insn = insns[idx]
             proto = self.kfuncs.get(idx)
             nxt = insns[idx + 1] if idx + 1 < len(insns) else None
-            text = log_text(insns[idx], nxt, symbol=proto.name if proto else None)
+            if insn.code == isa.LD_IMM64 and insn.src in _MAP_REFS and nxt is not None:
+                low = _MAP_ADDRESS + insn.imm * _MAP_STEP + (nxt.imm if insn.src in _VALUE_REFS else 0)
+                insn, nxt = replace(insn, imm=low & isa.U32), replace(nxt, imm=low >> 32)
+            text = log_text(insn, nxt, symbol=proto.name if proto else None)
             self._texts[idx] = text
         return text
 

@@ -6,7 +6,7 @@ the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bpf import isa
 from bpf.errors import InputError
@@ -84,6 +84,7 @@ class _Progress:
 
     functions: Sequence[Function] = ()
     env: Env | None = None
+    deepest: calls.Deepest = field(default_factory=calls.Deepest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
         )
         for f in functions
     ]
-    stats = _stats(env)
+    stats = _stats(env, progress.deepest.total)
     shown = log.lines(env.log) if env is not None else []
     if not env or no.messages[-1:] != tuple(shown[-1:]):
         shown += [line for line in no.messages if line not in shown]
@@ -180,11 +181,10 @@ def _accept(program: Program, progress: _Progress, log_level: int, trace_level: 
     prepare(env, structure.tables, structure.edges)
     follow_paths(env)
     depths = [info.stack_depth for info in env.subprogs]
-    stack_max = 0
     if program.prog_type not in _PRIVATE_STACK:
         frames = [calls.Frame(info.stack_depth, bool(info.stack_arg_cnt)) for info in env.subprogs]
         with_refs = not calls.has_async_callbacks(program)
-        stack_max = calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
+        calls.check_depth(layout, structure.edges, frames, progress.deepest, with_refs=with_refs)
     _check_unresolved_kfuncs(program, structure, env)
     rewritten = fixups.rewrite(program, layout, facts(env, depths))
     for info in env.subprogs:
@@ -198,7 +198,7 @@ def _accept(program: Program, progress: _Progress, log_level: int, trace_level: 
             raise Refused("EINVAL", message, insn=function.start)
     required = [max(info.stack_arg_cnt - info.in_stack_args, 0) for info in env.subprogs]
     listed = _subprogs(structure, required, rewritten, env)
-    stats = _stats(env, stack_max)
+    stats = _stats(env, progress.deepest.total)
     shown = log.lines(env.log)
     text = log.render(shown, listed, env.insn_processed, stats, log_level)
     return _verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
