@@ -8,8 +8,8 @@ A program is rewritten in two steps: each slot becomes a list of items, whose ou
 items are laid out and all distances computed. A jump to a rewritten instruction goes to the start of its items.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.insn import Insn
@@ -30,6 +30,8 @@ _SKB_LOAD = {
 # half read; here that is not known, so it is added everywhere. imm 1 marks it as one of the verifier's own.
 _ZEXT_R0 = Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
 _CTX = 6  # LD_ABS finds the packet in r6
+# What the kernel makes of instructions that no path reaches, where it does not remove them.
+_TRAP = Insn(isa.OP_JA, off=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,11 @@ def rewrite(
     layout: Layout,
     depths: Sequence[int],
     kfuncs: Sequence[KfuncRef],
+    never: Collection[int] = (),
 ) -> Rewritten:
-    """All rewritings. depths: stack in use by each function. Raises Refused when a jump no longer reaches."""
+    """All rewritings. depths: stack in use by each function. never: instructions that no path of an accepted program
+    reaches; they become jumps to themselves. Raises Refused when a jump no longer reaches.
+    """
     removed = _nops(insns)
     refs = {ref.insn: index for index, ref in enumerate(kfuncs)}
     items: list[Sequence[Item]] = []
@@ -70,9 +75,11 @@ def rewrite(
     while at < len(insns):
         if at in removed:
             items.append(())
+        elif at in never:
+            items.append((Item(_TRAP, at),))
         elif insns[at].code == isa.LD_IMM64:
             target = at + insns[at].imm + 1 if is_func_ref(insns[at]) else None
-            items += [(Item(insns[at], target),), (Item(insns[at + 1]),)]
+            items += [(Item(_by_position(insns[at]), target),), (Item(insns[at + 1]),)]
             at += 1
         else:
             items.append(_items(insns, at, depths[layout.at(at).index], refs))
@@ -90,30 +97,33 @@ def rewrite(
 
 
 def _nops(insns: Sequence[Insn]) -> set[int]:
-    """Slots of `goto +0` and `may_goto +0`, and of a may_goto that only jumps over such."""
+    """Slots of `goto +0` and `may_goto +0`, also of those that come to be ones as what they jump over is removed.
+
+    As the kernel, look again only at the instruction before a removed may_goto.
+    """
     removed: set[int] = set()
-    for at, insn in enumerate(insns):
-        if insn.code not in (isa.OP_JA, isa.OP_MAY_GOTO) or (insn.dst, insn.src, insn.off, insn.imm) != (
-            0,
-            0,
-            0,
-            0,
-        ):
-            continue
-        removed.add(at)
-        # As the kernel, go back only from a may_goto, to the instructions whose distance it was.
-        before = at - 1
-        while insn.code == isa.OP_MAY_GOTO and before >= 0 and _becomes_nop(insns, before, removed):
-            removed.add(before)
-            before -= 1
+    for at in range(len(insns)):
+        again = at
+        while again >= 0 and _is_nop(insns, again, removed):
+            removed.add(again)
+            if insns[again].code != isa.OP_MAY_GOTO:
+                break
+            while again in removed:
+                again -= 1
     return removed
 
 
-def _becomes_nop(insns: Sequence[Insn], at: int, removed: set[int]) -> bool:
+def _is_nop(insns: Sequence[Insn], at: int, removed: set[int]) -> bool:
     insn = insns[at]
-    if insn.code != isa.OP_MAY_GOTO or insn.off <= 0 or insn.imm:
+    if insn.code not in (isa.OP_JA, isa.OP_MAY_GOTO) or (insn.dst, insn.src, insn.imm) != (0, 0, 0):
         return False
-    return all(slot in removed for slot in range(at + 1, at + 1 + insn.off))
+    return insn.off >= 0 and all(slot in removed for slot in range(at + 1, at + 1 + insn.off))
+
+
+def _by_position(insn: Insn) -> Insn:
+    """An ld_imm64 of a map by its index in the load's fd_array, which is its place in the program's maps."""
+    src = {isa.PSEUDO_MAP_IDX: isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX_VALUE: isa.PSEUDO_MAP_VALUE}
+    return replace(insn, src=src.get(insn.src, insn.src))
 
 
 def _items(insns: Sequence[Insn], at: int, depth: int, kfuncs: Mapping[int, int]) -> Sequence[Item]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bpf import isa
 from bpf.errors import InputError
 from bpf.helpers import HELPERS
+from bpf.maps import MapType
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
@@ -148,7 +149,9 @@ def _accept(program: Program, progress: _Progress, log_level: int, mode: str) ->
         ]
         calls.check_depth(layout, structure.edges, frames, with_refs=with_refs)
     _check_unresolved_kfuncs(program, structure)
-    rewritten = fixups.rewrite(program.insns, layout, [use.depth for use in uses], _used_kfuncs(program))
+    depths = [use.depth for use in uses]
+    never = _never_reached(program, structure, required)
+    rewritten = fixups.rewrite(program.insns, layout, depths, _used_kfuncs(program), never)
     for function, wrote, slots in zip(layout.functions, found.writes, required, strict=True):
         if wrote > slots and not found.callbacks_pass_args:
             message = f"func#{function.index} writes {wrote} stack arg slots, but calls only require {slots}"
@@ -267,6 +270,30 @@ def _check_unresolved_kfuncs(program: Program, structure: _Structure) -> None:
         ):
             message = "invalid kernel function call not eliminated in verifier pass"
             raise Refused("EINVAL", message, insn=at)
+
+
+def _never_reached(program: Program, structure: _Structure, required: Sequence[int]) -> set[int]:
+    """Instructions that the main pass or the rewriting refuse wherever a path reaches them, whatever the values are.
+
+    An accepted program has them in dead code only, and nothing could compile them: calls of what does not exist, casts
+    to an arena that is not there, stack arguments that no call of the function takes.
+    """
+    arena = any(spec.type == MapType.ARENA for spec in program.maps)
+    found = set()
+    for f, slots in zip(structure.layout.functions, required, strict=True):
+        for at in structure.graphs[f.index].succ:
+            insn = program.insns[at]
+            if insn.is_call:
+                missing = insn.src == isa.HELPER_CALL and insn.imm not in HELPERS
+                missing |= insn.src == isa.PSEUDO_KFUNC_CALL and at not in structure.kfuncs
+            elif isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
+                missing = isa.store_slot(insn.off) >= slots
+            else:
+                cast = insn.code == isa.ALU64 | isa.MOV | isa.X and insn.off == isa.OFF_ADDR_SPACE_CAST
+                missing = cast and insn.imm != 1 and not arena
+            if missing:
+                found.add(at)
+    return found
 
 
 def _used_kfuncs(program: Program) -> list[KfuncRef]:
