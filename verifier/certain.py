@@ -157,6 +157,8 @@ class _Walk:
                 return state
             other = state >> (_OTHER + insn.src) & 1 if insn.cls == isa.STX else 0
             return _set(state, _SLOT0 + slot, other=bool(other))
+        if insn.is_call and insn.src == isa.PSEUDO_KFUNC_CALL and at not in self.context.kfuncs:
+            return state  # number 0: the main pass goes on as if it were not there
         lost = clobbers(insn)
         state = state & ~lost | lost << _OTHER
         if insn.is_call:

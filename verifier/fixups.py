@@ -75,7 +75,7 @@ def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
     while at < len(insns):
         if insns[at].code == isa.LD_IMM64:
             target = at + insns[at].imm + 1 if is_func_ref(insns[at]) else None
-            items += [(Item(insns[at], target),), (Item(insns[at + 1]),)]
+            items += [(Item(_by_position(insns[at]), target),), (Item(insns[at + 1]),)]
             at += 1
         else:
             items.append(draft.items(at))
@@ -189,6 +189,12 @@ class _Draft:
             self.kfuncs,
             frozenset(self.inlined),
         )
+
+
+def _by_position(insn: Insn) -> Insn:
+    """An ld_imm64 of a map by its index in the load's fd_array, which is its place in the program's maps."""
+    src = {isa.PSEUDO_MAP_IDX: isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX_VALUE: isa.PSEUDO_MAP_VALUE}
+    return replace(insn, src=src.get(insn.src, insn.src))
 
 
 def patch_or_none(insn: Insn) -> Sequence[Item] | None:

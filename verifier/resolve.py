@@ -44,18 +44,20 @@ def _check_reference(program: Program, at: int, insn: Insn, high: Insn, used: Us
         case isa.PSEUDO_MAP_VALUE:
             _check_value(_map(program, at, insn.imm, used), at, high.imm & isa.U32)
         case isa.PSEUDO_MAP_IDX_VALUE:
-            raise _no_fd_array(program, at)
+            _check_value(_map_by_index(program, at, insn.imm), at, high.imm & isa.U32)
         case isa.PSEUDO_MAP_IDX if high.imm == 0:
-            raise _no_fd_array(program, at)
+            _map_by_index(program, at, insn.imm)
         case _:
             raise Refused("EINVAL", "unrecognized bpf_ld_imm64 insn", insn=at)
 
 
-def _no_fd_array(program: Program, at: int) -> Refused:
-    """References by index need an array of descriptors, which a request does not have: its entry 0 is read as 0."""
+def _map_by_index(program: Program, at: int, index: int) -> MapSpec:
+    """The map at an index of the load's fd_array, which holds the maps in order; without maps there is none."""
+    if 0 <= index < len(program.maps):
+        return program.maps[index]
     if program.maps:
-        return Refused("EINVAL", "fd 0 is not pointing to valid bpf_map", insn=at)
-    return Refused("EPROTO", "fd_idx without fd_array is invalid", insn=at)
+        raise Refused("EINVAL", "fd 0 is not pointing to valid bpf_map", insn=at)
+    raise Refused("EPROTO", "fd_idx without fd_array is invalid", insn=at)
 
 
 def _map(program: Program, at: int, index: int, used: UsedMaps) -> MapSpec:

@@ -68,10 +68,24 @@ class _Decoder:
             case isa.OP_EXIT:
                 return (CALL_OUT, calls.leave, None, None, None)
             case isa.OP_MAY_GOTO:
+                if not self._counts(at):
+                    return (JA, None, None, None, self._target(at, insn.off))
                 return (CALL_OUT, special.may_goto, self._target(at, insn.off), None, None)
             case _:
                 assert insn.code == isa.OP_GOTOX
                 raise Stop("internal", "jump tables are not supported")
+
+    def _counts(self, at: int) -> bool:
+        """Whether the may_goto at `at` counts a round. One that jumps over nothing does not exist for the kernel."""
+        over = range(at + 1, min(at + 1 + self.insns[at].off, len(self.insns)))
+        for slot in reversed(over):
+            insn = self.insns[slot]
+            if insn.code == isa.OP_MAY_GOTO:
+                if self._counts(slot):
+                    return True
+            elif insn.code != isa.OP_JA or insn.off or slot == over[-1]:
+                return True
+        return self.insns[at].off < 0
 
     def _target(self, at: int, by: int) -> int:
         """Index of the op to go on with after a jump from `at`."""

@@ -19,6 +19,7 @@ from emu.runtime.maps_create import create
 from emu.runtime.maps_slots import ProgArrayMap
 from emu.runtime.memory import Memory
 from emu.runtime.packet import Packet
+from emu.runtime.reach import ctx_reach as find_reach
 from emu.runtime.testrun import Finished, Prepared, prepare
 from emu.runtime.traps import HelperTrap, RunRefused
 
@@ -33,7 +34,7 @@ class World:
 
     memory: reset and used if given, so that its host memory serves many cases. programs: others, for prog
     arrays, by name. cpus: possible CPUs, of per-CPU maps. ctx_reach: bytes of its context that the program may
-    access, as the verifier found (0 = unknown); runs with a shorter ctx_in are refused where it is the context.
+    access (None: found out here); runs with a shorter ctx_in are refused where it is the context.
     Raises InputError when a map cannot be created.
     """
 
@@ -45,7 +46,7 @@ class World:
         seed: int = 0,
         programs: Mapping[str, Program] = _EMPTY,
         cpus: int = 1,
-        ctx_reach: int = 0,
+        ctx_reach: int | None = None,
     ) -> None:
         if memory is None:
             memory = Memory()
@@ -55,6 +56,8 @@ class World:
         self.program = program
         self.programs = programs
         self.seed = seed
+        if ctx_reach is None:
+            ctx_reach = find_reach(program.insns) if program.prog_type in _OWN_CONTEXT else 0
         self.ctx_reach = ctx_reach
         self.env = Environment(seed)
         self.trace: list[str] = []

@@ -14,7 +14,7 @@ from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
 from tests.emu.call_kit import FIXTURES, M64, Calls, recorded, start
 
-EINVAL, EOPNOTSUPP = 22, 95
+ENOENT, EINVAL, EOPNOTSUPP = 2, 22, 95
 
 ARRAY = MapSpec("array", MapType.ARRAY, 4, 8, 3)
 HASH = MapSpec("hash", MapType.HASH, 4, 8, 2)
@@ -31,6 +31,26 @@ def test_a_hash_is_made_once_and_kept() -> None:
     assert calls.helper("bpf_get_hash_recalc", calls.ctx) == first
     calls.helper("bpf_skb_store_bytes", calls.ctx, 20, calls.buffer(b"new!"), 4, 2)
     assert calls.helper("bpf_get_hash_recalc", calls.ctx) != first
+
+
+def test_no_packet_came_through_a_tunnel() -> None:
+    """Also measured on a real kernel: fixtures/objects-more/clone_tunnel."""
+    calls = start(data=bytes(64))
+    for helper, more, error in (
+        ("bpf_skb_get_tunnel_key", (0,), EINVAL),
+        ("bpf_skb_get_tunnel_key", (2,), EINVAL),
+        ("bpf_skb_get_tunnel_opt", (), ENOENT),
+    ):
+        key = calls.buffer(b"\7" * 28)
+        assert calls.helper(helper, calls.ctx, key, 28, *more) == -error
+        assert calls.read(key, 28) == bytes(28)
+
+
+def test_copies_go_to_the_loopback_device() -> None:
+    calls = start(data=bytes(64))
+    asked = [(1, 0), (1, 1), (1, 2), (2, 0), (0, 0)]
+    answers = [calls.helper("bpf_clone_redirect", calls.ctx, *args) for args in asked]
+    assert answers == [0, 0, -EINVAL, -EINVAL, -EINVAL]
 
 
 def test_time_stamps_of_packets() -> None:

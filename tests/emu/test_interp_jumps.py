@@ -160,6 +160,10 @@ def test_may_goto_counts_each_activation_anew() -> None:
     assert r0(text) == 4 * 65535
 
 
+def test_may_goto_over_nothing_counts_nothing() -> None:
+    assert r0("may_goto +0\nmay_goto +1\nmay_goto +0\n" + MAY_GOTO + "exit") == 2 * 65535
+
+
 def test_may_goto_shares_its_count_within_an_activation() -> None:
     again = MAY_GOTO.replace("loop", "loop2").replace("out", "out2").replace("r0 = 0\n", "r7 = r0\n")
     assert r0(MAY_GOTO + again + "r0 -= r7\nexit") == 0

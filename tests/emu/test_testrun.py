@@ -32,7 +32,7 @@ FAMILIES = families()
 def test_recorded(records: list[dict[str, Any]]) -> None:
     for record in records:
         request = parse_request(record)
-        world = World(request.program, memory=MEMORY, ctx_reach=record.get("reach", 0))
+        world = World(request.program, memory=MEMORY)
         result = Interpreter(world).run(request.runs[0])
         expect = record["expect"]
         assert (result.trap, result.errno) == (None, expect["errno"]), record["name"]

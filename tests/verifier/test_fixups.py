@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from bpf import codec, isa
 from bpf.insn import Insn
+from bpf.maps import MapSpec, MapType
 from bpf.program import Program
 from bpf.verified import Rejected
+from jit import compile_program
 from tests.verifier.kit import accepted, rejected
 from verifier import verify
 from verifier.divmod import patch_division
@@ -132,6 +134,60 @@ def test_nops_go_away() -> None:
     verdict = accepted("if r1 == 0 goto done\ngoto +0\nmay_goto +0\ndone:\nr0 = 0\nexit")
     assert codec.encode(verdict.insns).hex() == "1501000000000000" + "b700000000000000" + "9500000000000000"
     assert verdict.origin == (0, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("distances", "left"),
+    [
+        ("m1 m0", 0),
+        ("m2 m1 m0", 0),
+        ("m2 m0 m0", 0),
+        ("m2 g0 m0", 0),
+        ("m3 m1 g0 m0", 0),
+        ("m1 g0", 1),
+        ("m2 m0 g0", 1),
+    ],
+)
+def test_what_jumps_over_removed_instructions_goes_away(distances: str, left: int) -> None:
+    names = {"m": "may_goto", "g": "goto"}
+    body = "\n".join(f"{names[one[0]]} +{one[1:]}" for one in distances.split())
+    verdict = accepted(f"r0 = 0\n{body}\nexit")
+    assert list(verdict.symbols.values()) == [TIMED_MAY_GOTO] * left
+    assert left or len(verdict.insns) == 2
+
+
+@pytest.mark.parametrize(
+    "insn",
+    [
+        Insn(isa.OP_CALL, imm=9999),
+        Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL),
+        Insn(isa.ST | isa.MEM | isa.DW, isa.REG_PARAMS, 0, -8, 1),
+        Insn(isa.STX | isa.MEM | isa.DW, isa.REG_PARAMS, 1, -64),
+        Insn(isa.ALU64 | isa.MOV | isa.X, 0, 1, isa.OFF_ADDR_SPACE_CAST, 1 << 16),
+    ],
+    ids=["helper", "kfunc", "slot", "slot-8", "cast"],
+)
+def test_what_only_dead_code_can_hold_becomes_a_trap(insn: Insn) -> None:
+    skip = Insn(isa.JMP | isa.JEQ, 0, off=1)
+    verdict = verify(Program("dead", (Insn(isa.ALU64 | isa.MOV, 0), skip, insn, Insn(isa.OP_EXIT))))
+    assert not isinstance(verdict, Rejected), verdict.message
+    assert verdict.insns[2] == Insn(isa.OP_JA, off=-1)
+    assert compile_program(verdict).functions[0].code
+
+
+def test_maps_by_index_are_maps() -> None:
+    maps = (MapSpec("m", MapType.ARRAY, 4, 16, 1),) * 2
+    by_index = (
+        *(Insn(isa.LD_IMM64, 1, isa.PSEUDO_MAP_IDX, 0, 1), Insn(0)),
+        *(Insn(isa.LD_IMM64, 2, isa.PSEUDO_MAP_IDX_VALUE, 0, 1), Insn(0, imm=8)),
+        *(Insn(isa.ALU64 | isa.MOV, 0), Insn(isa.OP_EXIT)),
+    )
+    verdict = verify(Program("index", by_index, maps=maps))
+    assert not isinstance(verdict, Rejected), verdict.message
+    assert [(i.src, i.imm) for i in verdict.insns if i.code == isa.LD_IMM64] == [
+        (isa.PSEUDO_MAP_FD, 1),
+        (isa.PSEUDO_MAP_VALUE, 1),
+    ]
 
 
 def test_may_goto_counts_in_the_stack_and_calls_for_more() -> None:

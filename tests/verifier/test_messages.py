@@ -252,6 +252,12 @@ REFERENCES = [
         plain(Insn(isa.OP_CALL, 0, 2, 0, 0), ZERO, EXIT),
     ),
     (
+        "kfunc-0-sets-nothing",
+        "EACCES",
+        "R0 !read_ok",
+        plain(Insn(isa.OP_CALL, 0, 2, 0, 0), EXIT),
+    ),
+    (
         "kfunc-13",
         "EINVAL",
         "The function okf_sum13 has 13 arguments. Too many.",

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.runtime.callback import Callback
-from emu.runtime.helpers.registry import E2BIG, EINVAL, U32, U64, Ptr, helper
+from emu.runtime.helpers.registry import E2BIG, EINVAL, U64, Ptr, helper
 
 if TYPE_CHECKING:
     from emu.runtime.world import World
@@ -13,13 +13,17 @@ MAX_LOOPS = 8 * 1024 * 1024  # BPF_MAX_LOOPS
 
 
 @helper("bpf_loop")
-def loop(world: "World", nr_loops: U32, callback: Ptr, ctx: Ptr, flags: U64) -> Generator[Callback, int, int]:
-    """callback(index, ctx) until it returns something else than 0. How often it ran, or an error."""
+def loop(world: "World", nr_loops: U64, callback: Ptr, ctx: Ptr, flags: U64) -> Generator[Callback, int, int]:
+    """callback(index, ctx) until it returns something else than 0. How often it ran, or an error.
+
+    With flags known to be 0 the verifier puts the loop in place of the call (inline_bpf_loop): it compares 64 bits of
+    the count, and too large a one gives 32 bits of the error.
+    """
     del world
     if flags:
         return -EINVAL
     if nr_loops > MAX_LOOPS:
-        return -E2BIG
+        return -E2BIG & 0xFFFF_FFFF
     for index in range(nr_loops):
         if (yield Callback(callback, (index, ctx))):
             return index + 1

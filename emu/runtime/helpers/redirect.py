@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from emu.runtime.helpers.registry import U32, U64, Ptr, helper
+from emu.runtime.helpers.registry import EINVAL, ENOENT, U32, U64, Ptr, helper, skb_of
 
 if TYPE_CHECKING:
     from emu.runtime.world import World
@@ -13,6 +13,7 @@ F_INGRESS = 1
 ACTION_MASK = 3
 F_BROADCAST, F_EXCLUDE_INGRESS = 8, 16
 DEVMAPS = (14, 25)
+LOOPBACK = 1  # the only device
 
 
 @helper("bpf_redirect")
@@ -38,6 +39,30 @@ def redirect_neigh(world: "World", ifindex: U32, params: Ptr, size: U32, flags: 
     if params and size:
         world.memory.read(params, size)
     return TC_ACT_SHOT if flags or (size and size < 8) else TC_ACT_REDIRECT
+
+
+@helper("bpf_clone_redirect")
+def clone_redirect(world: "World", skb: Ptr, ifindex: U32, flags: U64) -> int:
+    """Send a copy of the packet to a device."""
+    skb_of(world, skb)
+    return -EINVAL if flags & ~F_INGRESS or ifindex != LOOPBACK else 0
+
+
+@helper("bpf_skb_get_tunnel_key")
+def skb_get_tunnel_key(world: "World", skb: Ptr, to: Ptr, size: U32, flags: U64) -> int:
+    """No packet of a test run came through a tunnel: zeroes and -EINVAL, whatever `flags` says."""
+    del flags
+    skb_of(world, skb)
+    world.memory.write(to, bytes(size))
+    return -EINVAL
+
+
+@helper("bpf_skb_get_tunnel_opt")
+def skb_get_tunnel_opt(world: "World", skb: Ptr, to: Ptr, size: U32) -> int:
+    """As bpf_skb_get_tunnel_key, with -ENOENT."""
+    skb_of(world, skb)
+    world.memory.write(to, bytes(size))
+    return -ENOENT
 
 
 @helper("bpf_redirect_map")
