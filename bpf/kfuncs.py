@@ -209,6 +209,12 @@ implicit_args                 int bpf_kfunc_implicit_arg_legacy(int a, int b)
 """
 
 _KERNEL = """
+-                                  void __bpf_trap(void)
+rcu                                bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *cpumask)
+rcu                                bool bpf_cpumask_test_and_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask)
+rcu                                bool bpf_cpumask_test_and_set_cpu(u32 cpu, struct bpf_cpumask *cpumask)
+release                            void bpf_kfunc_call_test_release(struct prog_test_ref_kfunc *p)
+release                            void bpf_kfunc_call_memb_release(struct prog_test_member *p)
 arena_ret,arena_arg2,spinlock_safe void *bpf_arena_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags)
 arena_arg2,spinlock_safe           void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt)
 arena_arg2,spinlock_safe           int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt)

@@ -206,7 +206,8 @@ _KFUNC_SETS: tuple[tuple[str, str], ...] = (
         " bpf_cpumask_clear bpf_cpumask_clear_cpu bpf_cpumask_copy bpf_cpumask_create bpf_cpumask_empty"
         " bpf_cpumask_equal bpf_cpumask_first bpf_cpumask_first_and bpf_cpumask_first_zero bpf_cpumask_full"
         " bpf_cpumask_intersects bpf_cpumask_or bpf_cpumask_populate bpf_cpumask_release bpf_cpumask_set_cpu"
-        " bpf_cpumask_setall bpf_cpumask_subset bpf_cpumask_weight bpf_cpumask_xor bpf_iter_scx_dsq_destroy"
+        " bpf_cpumask_setall bpf_cpumask_subset bpf_cpumask_test_and_clear_cpu bpf_cpumask_test_and_set_cpu bpf_cpumask_test_cpu"
+        " bpf_cpumask_weight bpf_cpumask_xor bpf_iter_scx_dsq_destroy"
         " bpf_iter_scx_dsq_new bpf_iter_scx_dsq_next",
     ),
     ("lsm syscall", "bpf_ksock_acquire bpf_ksock_release bpf_ksock_send"),
@@ -221,6 +222,7 @@ _KFUNC_SETS: tuple[tuple[str, str], ...] = (
     ("sched_cls sched_act", "bpf_dynptr_from_skb_meta"),
     ("tracing", "bpf_sock_destroy"),
     ("sched_cls", "bpf_sk_assign_tcp_reqsk"),
+    (f"sched_cls syscall {_TRACING}", "bpf_kfunc_call_memb_release bpf_kfunc_call_test_release"),
     ("xdp", "bpf_dynptr_from_xdp bpf_xdp_get_xfrm_state bpf_xdp_pull_data bpf_xdp_xfrm_state_release"),
     (
         "syscall",

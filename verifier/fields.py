@@ -5,12 +5,12 @@ Source: reg_btf_record of kernel/bpf/verifier.c.
 
 from verifier.env import Env
 from verifier.maps import Record, map_record, struct_record
-from verifier.regs import MEM_ALLOC, PTR_TO_BTF_ID, PTR_TO_MAP_VALUE, Reg
+from verifier.regs import MEM_ALLOC, PTR_TO_BTF_ID, PTR_TO_MAP_VALUE, PTR_UNTRUSTED, Reg
 
 
 def type_is_ptr_alloc_obj(reg_type: int) -> bool:
-    """A pointer to an object of a type of the program's own BTF."""
-    return reg_type & 0xFF == PTR_TO_BTF_ID and bool(reg_type & MEM_ALLOC)
+    """A pointer to an object of a type of the program's own BTF, that is certain to live."""
+    return reg_type & 0xFF == PTR_TO_BTF_ID and reg_type & (MEM_ALLOC | PTR_UNTRUSTED) == MEM_ALLOC
 
 
 def reg_btf_record(env: Env, reg: Reg) -> Record | None:

@@ -281,7 +281,7 @@ def _refcounted_kptr(env: Env, call: KCall) -> None:
     reg = call.reg
     if not type_is_ptr_alloc_obj(reg.type):
         env.refuse("EINVAL", f"{call.name} is neither owning or non-owning ref")
-    if not reg.type & NON_OWN_REF:
+    if reg_is_referenced(env, reg):
         call.meta.arg_owning_ref = True
     record = reg_btf_record(env, reg)
     if record is None:

@@ -125,9 +125,9 @@ def process_spin_lock(
     if reg.id != state.active_lock_id or ptr is not state.active_lock_ptr:
         env.refuse("EINVAL", f"{name}_unlock cannot be out of order")
     _release_lock(state, kind, reg.id, ptr)
+    invalidate_non_owning_refs(env)
     if not in_rcu_cs(env):
         invalidate_rcu_protected_refs(env)
-    invalidate_non_owning_refs(env)
 
 
 def _check_lock_field(env: Env, reg: Reg, argno: int, name: str) -> Any:
