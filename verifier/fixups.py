@@ -74,8 +74,7 @@ def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
     at = 0
     while at < len(insns):
         if insns[at].code == isa.LD_IMM64:
-            target = at + insns[at].imm + 1 if is_func_ref(insns[at]) else None
-            items += [(Item(_by_position(insns[at]), target),), (Item(insns[at + 1]),)]
+            items += [(draft.reference(at),), (Item(insns[at + 1]),)]
             at += 1
         else:
             items.append(draft.items(at))
@@ -87,9 +86,9 @@ class _Draft:
     """A trimmed program with what is known of it; makes the items of each slot, then places them."""
 
     def __init__(self, program: Program, layout: Layout, facts: Facts, trimmed: Trimmed) -> None:
+        self.program = program
         self.insns = trimmed.insns
         self.trimmed = trimmed
-        self.maps = program.maps
         self.facts = facts
         self.kept = [f for f in layout.functions if any(facts.seen[f.start : f.end])]
         place = (*trimmed.place, len(trimmed.insns))
@@ -119,6 +118,17 @@ class _Draft:
     def _number(self, at: int) -> int:
         """The number, among those that are left, of the function that slot `at` lies in."""
         return self.numbers[self.layout.at(at).index]
+
+    def reference(self, at: int) -> Item:
+        """The first slot of an ld_imm64. The address of a function that is gone stays the number that it was."""
+        insn = self.insns[at]
+        if not is_func_ref(insn):
+            return Item(_by_position(insn))
+        origin = self.trimmed.origin[at]
+        before = self.program.insns[origin]
+        if not self.facts.seen[origin + before.imm + 1]:
+            return Item(before)
+        return Item(insn, at + insn.imm + 1)
 
     def items(self, at: int) -> Sequence[Item]:
         """What slot `at` of the trimmed program becomes."""
@@ -154,7 +164,7 @@ class _Draft:
             callback = self.callback_starts[self.loops[at]]
         else:
             index = self.map_of_call.get(at)
-            pieces = inline.replacement(insn.imm, None if index is None else self.maps[index])
+            pieces = inline.replacement(insn.imm, None if index is None else self.program.maps[index])
         if pieces is None:
             return (Item(insn),)
         if len(pieces) > 1:
