@@ -162,8 +162,18 @@ def _form(number: int, prog_type: str) -> Helper:
     return HELPERS[number]
 
 
+# Forms that sleepable programs get: they may fault in pages of user space.
+_SLEEPABLE_FORMS = {
+    (67, "kprobe"): "bpf_get_stack_sleepable",
+    (141, "kprobe"): "bpf_get_task_stack_sleepable",
+    (141, "tracing"): "bpf_get_task_stack_sleepable",
+    (141, "lsm"): "bpf_get_task_stack_sleepable",
+    (141, "syscall"): "bpf_get_task_stack_sleepable",
+}
+
+
 @cache
-def helper_for(number: int, prog_type: str, attach_type: int) -> Helper | None:
+def helper_for(number: int, prog_type: str, attach_type: int, sleepable: bool = False) -> Helper | None:
     """The helper as programs of this type get it; None where they may not call it.
 
     A program that extends another (ext) may call what that one may; of which nothing is known here: everything.
@@ -175,6 +185,8 @@ def helper_for(number: int, prog_type: str, attach_type: int) -> Helper | None:
     allowed = number in _BASE or number in _BY_TYPE[prog_type]
     if not allowed and prog_type in _ATTACHED_TYPES and attach_type < len(ATTACH_NAMES):
         allowed = number in _BY_ATTACH.get(ATTACH_NAMES[attach_type], frozenset())
+    if allowed and sleepable and (number, prog_type) in _SLEEPABLE_FORMS:
+        return VARIANTS[_SLEEPABLE_FORMS[number, prog_type]]
     return _form(number, prog_type) if allowed else None
 
 

@@ -91,7 +91,7 @@ def helper_name(number: int) -> str:
 def _find(env: Env, number: int) -> HelperSpec:
     if not 0 <= number <= _MAX_ID:
         env.refuse("EINVAL", f"invalid func {helper_name(number)}#{number}")
-    helper = helper_for(number, env.prog_type, env.program.expected_attach_type)
+    helper = helper_for(number, env.prog_type, env.program.expected_attach_type, env.sleepable)
     if helper is None:
         env.refuse("EINVAL", f"program of this type cannot use helper {helper_name(number)}#{number}")
     key = (number, helper.name)

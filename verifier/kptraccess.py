@@ -93,7 +93,8 @@ def map_kptr_match_type(env: Env, field: special.Field, reg: Reg, regno: int) ->
             allowed = PTR_MAYBE_NULL | PTR_TRUSTED | MEM_RCU | (PTR_UNTRUSTED if unreferenced else 0)
         else:
             allowed = PTR_MAYBE_NULL | MEM_ALLOC | (MEM_PERCPU if field.kind == special.KPTR_PERCPU else 0)
-        if not reg.flags & ~allowed:
+        lacks = field.kind == special.KPTR_PERCPU and not reg.flags & MEM_PERCPU
+        if not reg.flags & ~allowed and not lacks:
             name = struct_name(reg.btf, reg.btf_id)
             check_ptr_off(env, reg, regno, True)
             off, strict = reg.num.signed_value, not unreferenced
