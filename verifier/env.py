@@ -184,6 +184,9 @@ class Env:
     pending: branches to explore, the last is next. explored: checkpoints by instruction.
     id_gen: the last id given out. insn_processed, jmps_processed, prev_*: counters of the kernel's heuristics.
     scratched_regs, scratched_stack_slots: bits of what the log shows behind an instruction.
+    insn_limit: visited instructions after which it gives up. show_stack_args: the log shows outgoing slots, in lines
+      of our own. may_goto_clobbers (strict): may_goto is taken to destroy argument 6. may_goto_visits, converged: how
+      often a may_goto was visited, and whether some path ended because it went round in a loop.
     cur_hist: the history entry of this instruction, or None.
     """
 
@@ -195,6 +198,9 @@ class Env:
         *,
         log_level: int = 0,
         mode: str = "kernel",
+        insn_limit: int = BPF_COMPLEXITY_LIMIT_INSNS,
+        show_stack_args: bool = False,
+        may_goto_clobbers: bool = False,
     ) -> None:
         self.program = program
         self.insns: Sequence[Insn] = program.insns
@@ -206,6 +212,11 @@ class Env:
         self.license = program.license
         self.gpl = program.license in _GPL_LICENSES
         self.mode = mode
+        self.insn_limit = insn_limit
+        self.show_stack_args = show_stack_args
+        self.may_goto_clobbers = may_goto_clobbers
+        self.may_goto_visits = 0
+        self.converged = False
         self.strict_alignment = bool(program.prog_flags & F_STRICT_ALIGNMENT)
         self.test_state_freq = bool(program.prog_flags & F_TEST_STATE_FREQ)
         self.maps = [UsedMap(i, spec) for i, spec in enumerate(program.maps)]

@@ -6,7 +6,7 @@ the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bpf import isa
 from bpf.errors import InputError
@@ -44,38 +44,75 @@ _PRIVATE_STACK = frozenset(
 )
 
 
-def verify(program: Program, *, log_level: int = 1, mode: str = "kernel") -> Verified | Rejected:
+def verify(
+    program: Program, *, log_level: int = 1, mode: str = "kernel", show_stack_args: bool = False
+) -> Verified | Rejected:
     """The kernel's verdict, with its message, log and counters.
 
     log_level: as of the load command, 0 none, 1 the path that is refused, 2 all paths, bit 4 statistics. mode:
-    "kernel", or "strict", which closes the holes of section I of the rules. Raises InputError when a kfunc has no
-    prototype or the mode is unknown.
+    "kernel", or "strict", which closes the holes of section I of the rules (docs/strict.md). show_stack_args: lines of
+    our own in the log, below states, show outgoing stack arguments. Raises InputError when a kfunc has no prototype or
+    the mode is unknown.
     """
     if mode not in ("kernel", "strict"):
         raise InputError("verifier mode", "", f"must be 'kernel' or 'strict', not {mode!r}")
+    ask = _Ask(program, log_level, mode, show_stack_args)
+    return _judge_strictly(ask) if mode == "strict" else _judge(ask)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What is asked of one verification; the last three as in `Env`."""
+
+    program: Program
+    log_level: int
+    mode: str
+    show_stack_args: bool
+    may_goto_clobbers: bool = False
+
+
+def _judge_strictly(ask: _Ask) -> Verified | Rejected:
+    """Strict mode accepts what it accepts itself and the kernel accepts, too: what it adds can only refuse.
+
+    A may_goto is replaced by a call that destroys argument 6 in its 65,535th round. Where the paths show that no
+    function gets there it destroys nothing; otherwise the program is judged again, each may_goto taken to do so.
+    """
+    verdict, env = _judge(ask)
+    if isinstance(verdict, Rejected) or not any(isa.R11 in (i.dst, i.src) for i in ask.program.insns):
+        return verdict
+    if env is not None and (env.converged or env.may_goto_visits >= fixups.MAY_GOTO_ROUNDS):
+        verdict, _ = _judge(replace(ask, may_goto_clobbers=True))
+        if isinstance(verdict, Rejected):
+            return verdict
+    kernels, _ = _judge(replace(ask, mode="kernel"))
+    return kernels if isinstance(kernels, Rejected) else verdict
+
+
+def _judge(ask: _Ask) -> tuple[Verified | Rejected, Env | None]:
+    """The verdict, and what the main pass found if it was reached."""
+    program, log_level = ask.program, ask.log_level
     try:
         load.check_load(program)
     except Refused as no:
         # The last line with the counters is missing from the log as well.
         text = "".join(f"{line}\n" for line in no.messages) if log_level else ""
-        return Rejected(
-            program, no.errno, no.messages[-1] if no.messages else None, no.messages, no.insn, text
-        )
+        message = no.messages[-1] if no.messages else None
+        return Rejected(program, no.errno, message, no.messages, no.insn, text), None
     # Showing every step takes time. Of an accepted program level 1 shows none in the end; of a refused one the last path
     # is shown when it is known to be refused.
     quiet = log_level if log_level & LOG_LEVEL2 else log_level & ~LOG_LEVEL1
     progress = _Progress()
     try:
-        return _accept(program, progress, log_level, quiet, mode)
+        return _accept(ask, progress, quiet), progress.env
     except Refused as no:
         refused = no
     if quiet != log_level and progress.env is not None:
         progress = _Progress()
         try:
-            return _accept(program, progress, log_level, log_level, mode)
+            return _accept(ask, progress, log_level), progress.env
         except Refused as no:
             refused = no
-    return _reject(program, progress, refused, log_level)
+    return _reject(program, progress, refused, log_level), progress.env
 
 
 @dataclass(slots=True)
@@ -171,12 +208,19 @@ def _throwing(
     return frozenset(throws | {e.insn for some in edges for e in some if e.target in functions})
 
 
-def _accept(program: Program, progress: _Progress, log_level: int, trace_level: int, mode: str) -> Verified:
+def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
+    program = ask.program
     structure = _structure(program, progress)
     layout = structure.layout
-    if mode == "strict":
-        _check_callbacks(structure)
-    env = Env(program, layout, structure.kfuncs, log_level=trace_level, mode=mode)
+    env = Env(
+        program,
+        layout,
+        structure.kfuncs,
+        log_level=trace_level,
+        mode=ask.mode,
+        show_stack_args=ask.show_stack_args,
+        may_goto_clobbers=ask.may_goto_clobbers,
+    )
     progress.env = env
     prepare(env, structure.tables, structure.edges)
     follow_paths(env)
@@ -323,16 +367,6 @@ def _check_unresolved_kfuncs(program: Program, structure: _Structure, env: Env |
 def _facts(program: Program, uses: Sequence[StackUse]) -> Facts:
     """What is known without the main pass: any instruction may be reached."""
     return Facts((True,) * len(program.insns), depths=tuple(use.depth for use in uses))
-
-
-def _check_callbacks(structure: _Structure) -> None:
-    """Strict: helpers call callbacks with 5 arguments at most, so that a sixth would be read from nowhere."""
-    for some in structure.edges:
-        for edge in some:
-            function = structure.layout.functions[edge.target]
-            if edge.ref and function.nargs > isa.MAX_REG_ARGS:
-                message = f"callback {function.title} has {function.nargs} > {isa.MAX_REG_ARGS} args"
-                raise Refused("EINVAL", message, insn=edge.insn)
 
 
 def _subprogs(
