@@ -50,7 +50,7 @@ def set_map_elem_callback_state(env: Env, caller: FuncState, callee: FuncState, 
         used = caller.regs[1].map
     if used.spec.type not in _ITERABLE:
         env.refuse("ENOTSUPP", "callback function not allowed for map")
-    _key_and_value(callee, caller.regs[1])
+    _key_and_value(env, callee, caller.regs[1])
     callee.regs[1] = caller.regs[1]
     callee.regs[4] = caller.regs[3]
     _returns(callee, 0, 1)
@@ -92,22 +92,25 @@ def set_rbtree_add_callback_state(env: Env, caller: FuncState, callee: FuncState
     _returns(callee, 0, 1)
 
 
-def set_timer_callback_state(_env: Env, caller: FuncState, callee: FuncState, _insn_idx: int) -> None:
+def set_timer_callback_state(env: Env, caller: FuncState, callee: FuncState, _insn_idx: int) -> None:
     """bpf_timer_set_callback, bpf_wq_set_callback: cb(map, key, value) of the map that the timer lies in."""
-    _later(callee, caller.regs[1], 0, 0)
+    _later(env, callee, caller.regs[1], 0, 0)
 
 
 def set_task_work_schedule_callback_state(
-    _env: Env, caller: FuncState, callee: FuncState, _insn_idx: int
+    env: Env, caller: FuncState, callee: FuncState, _insn_idx: int
 ) -> None:
     """bpf_task_work_schedule_*: cb(map, key, value); the map is their third argument."""
-    _later(callee, caller.regs[3], S32_MIN, S32_MAX)
+    _later(env, callee, caller.regs[3], S32_MIN, S32_MAX)
 
 
-def _key_and_value(callee: FuncState, of: Reg) -> None:
-    """Key and value of the very map that a register belongs to, which may lie in another map."""
+def _key_and_value(env: Env, callee: FuncState, of: Reg) -> None:
+    """Key and value of the very map that a register belongs to, which may lie in another map.
+
+    The value gets an id of its own: two elements' locks are not one lock.
+    """
     callee.regs[2] = pointer_reg(PTR_TO_MAP_KEY, aux=of.aux)
-    callee.regs[3] = pointer_reg(PTR_TO_MAP_VALUE, aux=of.aux)
+    callee.regs[3] = pointer_reg(PTR_TO_MAP_VALUE, id=env.new_id(), aux=of.aux)
 
 
 def _returns(callee: FuncState, low: int, high: int) -> None:
@@ -115,9 +118,9 @@ def _returns(callee: FuncState, low: int, high: int) -> None:
     callee.callback_ret_range = (low, high)
 
 
-def _later(callee: FuncState, of: Reg, low: int, high: int) -> None:
+def _later(env: Env, callee: FuncState, of: Reg, low: int, high: int) -> None:
     """A callback that runs on its own."""
     callee.regs[1] = pointer_reg(CONST_PTR_TO_MAP, aux=of.aux)
-    _key_and_value(callee, of)
+    _key_and_value(env, callee, of)
     callee.in_async_callback_fn = True
     callee.callback_ret_range = (low, high)
