@@ -37,6 +37,7 @@ from verifier.regs import (
     base_type,
     const_reg,
 )
+from verifier.stackargs import clobber_stack_args
 from verifier.state import INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, LinkedReg, VState
 from verifier.statelog import print_insn_state
 from verifier.trust import reg_not_null
@@ -95,6 +96,9 @@ def _collect_linked(env: Env, insn: Insn, dst: Reg, src: Reg, linked: list[Linke
 def _may_goto(env: Env, insn: Insn) -> None:
     """Leaves the loop now; that the loop goes on is looked at later, with widened numbers."""
     idx = env.insn_idx
+    env.may_goto_visits += 1
+    if env.may_goto_clobbers:
+        clobber_stack_args(env)
     parent = env.cur_state.parent
     before = find_prev_entry(env, parent, idx) if parent is not None else None
     queued = env.push_state(idx + 1, idx)

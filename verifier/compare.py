@@ -199,13 +199,13 @@ def stacksafe(old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
     return True
 
 
-def stack_arg_safe(env: "Env", old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
+def stack_arg_safe(old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
     """The old mask is a subset of the current one, and common slots are pairwise safe."""
     before, now = old.stack_args, cur.stack_args
     for slot in range(max(len(before), len(now))):
         was = before[slot] if slot < len(before) else NOT_INIT_REG
         reg = now[slot] if slot < len(now) else NOT_INIT_REG
-        if not regsafe(was, reg, ids, RANGE_WITHIN if env.mode == "strict" and exact == NOT_EXACT else exact):
+        if not regsafe(was, reg, ids, exact):
             return False
     return True
 
@@ -241,7 +241,7 @@ def _frames_equal(env: "Env", old: FuncState, cur: FuncState, insn_idx: int, ids
     for i in range(11):
         if live >> i & 1 and not regsafe(before[i], now[i], ids, exact):
             return False
-    return stacksafe(old, cur, ids, exact) and stack_arg_safe(env, old, cur, ids, exact)
+    return stacksafe(old, cur, ids, exact) and stack_arg_safe(old, cur, ids, exact)
 
 
 def states_equal(env: "Env", old: VState, cur: VState, exact: int) -> bool:

@@ -23,7 +23,7 @@ from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, is_ju
 
 TIMED_MAY_GOTO = "arch_bpf_timed_may_goto"
 MAY_GOTO_STACK = 16  # bytes: rounds left, and the time of the start above it
-_MAY_GOTO_ROUNDS = 0xFFFF
+MAY_GOTO_ROUNDS = 0xFFFF
 _SKB_LOAD = {
     1: "bpf_skb_load_helper_8_no_cache",
     2: "bpf_skb_load_helper_16_no_cache",
@@ -188,6 +188,7 @@ class _Draft:
             flat += [(old, item) for item in some]
         place.append(len(flat))
         insns = tuple(_aimed(item, at, old, place, entries) for at, (old, item) in enumerate(flat))
+        self._check_func_refs(len(flat))
         return Rewritten(
             insns,
             tuple(self.trimmed.origin[old] for old, _ in flat),
@@ -199,6 +200,20 @@ class _Draft:
             self.kfuncs,
             frozenset(self.inlined),
         )
+
+
+    def _check_func_refs(self, end: int) -> None:
+        """The address of a function that is gone is that of the next one; where none is left, the kernel trips.
+
+        bpf_jit_subprogs: find_subprog fails. A program of one function does not get there.
+        """
+        for at, insn in enumerate(self.insns):
+            if is_func_ref(insn) and len(self.kept) > 1:
+                origin = self.trimmed.origin[at]
+                target = origin + self.program.insns[origin].imm + 1
+                if not any(self.facts.seen[target:]):
+                    message = f"verifier bug: No program to jit at insn {end} (subprog < 0)"
+                    raise Refused("EFAULT", message, insn=origin)
 
 
 def _by_position(insn: Insn) -> Insn:
@@ -247,7 +262,7 @@ def _may_goto(target: int, depth: int) -> Sequence[Item]:
 
 def _may_goto_prologue(depth: int) -> Sequence[Item]:
     return (
-        Item(Insn(isa.ST | isa.MEM | isa.DW, isa.FP, off=-depth, imm=_MAY_GOTO_ROUNDS)),
+        Item(Insn(isa.ST | isa.MEM | isa.DW, isa.FP, off=-depth, imm=MAY_GOTO_ROUNDS)),
         Item(Insn(isa.ST | isa.MEM | isa.DW, isa.FP, off=-depth + 8, imm=0)),
     )
 

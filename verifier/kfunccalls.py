@@ -137,7 +137,7 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
     meta = CallMeta()
     meta.release_regno = 1 if "release" in flags else 0
     call = KCall(name, flags, insn_idx, meta)
-    check_outgoing_stack_args(env, len(proto.params))
+    check_outgoing_stack_args(env, len(proto.params), all_read=True)
     check_kfunc_args(env, call, _args(env, proto))
     _check_drop(env, call)
     if name in _CALLBACKS:

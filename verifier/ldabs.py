@@ -9,6 +9,7 @@ from verifier.exits import prepare_func_exit
 from verifier.references import check_resource_leak, clear_caller_saved_regs
 from verifier.regions import check_ptr_off_reg
 from verifier.regs import PTR_TO_CTX, UNKNOWN_REG, const_reg
+from verifier.stackargs import clobber_stack_args
 
 _CTX: Final = 6  # r6 holds the packet's context
 _SKB_TYPES: Final = frozenset({"socket_filter", "sched_cls", "sched_act"})
@@ -31,6 +32,8 @@ def check_ld_abs(env: Env, insn: Insn) -> None:
         check_src(env, insn.src)
     check_ptr_off_reg(env, env.regs[_CTX], _CTX)
     clear_caller_saved_regs(env)
+    if env.mode == "strict":
+        clobber_stack_args(env)
     env.regs[isa.R0] = UNKNOWN_REG
     if env.cur_state.curframe:
         env.scratch_reg(isa.R0)

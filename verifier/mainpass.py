@@ -13,7 +13,6 @@ from verifier.alu import check_alu_op
 from verifier.atomics import check_atomic
 from verifier.branches import check_cond_jmp_op
 from verifier.entry import enter_subprog
-from verifier.env import BPF_COMPLEXITY_LIMIT_INSNS
 from verifier.exits import account_processed_insns, process_bpf_exit_full
 from verifier.funccalls import check_func_call
 from verifier.gotox import check_indirect_jump
@@ -95,6 +94,7 @@ def _do_check(env: "Env") -> None:
     handlers = _HANDLERS
     count = len(insns)
     state = env.cur_state
+    recorder = env.recorder
     show_state = False
     prev_insn_idx = -1
     while True:
@@ -108,6 +108,8 @@ def _do_check(env: "Env") -> None:
         _count_insn(env)
         state.last_insn_idx = prev_insn_idx
         state.insn_idx = at
+        if recorder is not None:
+            recorder.visit(env, at)
         covered = here.prune_point and is_state_visited(env, at)
         if covered:
             if env.verbose:
@@ -147,7 +149,7 @@ def _count_insn(env: "Env") -> None:
     frame = env.cur_state.frames[-1]
     frame.insns_subtotal += 1
     env.subprogs[frame.subprogno].insns_self += 1
-    if env.insn_processed > BPF_COMPLEXITY_LIMIT_INSNS:
+    if env.insn_processed > env.insn_limit:
         env.refuse("E2BIG", f"BPF program is too large. Processed {env.insn_processed} insn")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bpf import isa
 from verifier.backtrack import ARG_REGS, Backtrack, NotTracked, regs_text, slots_text, step_back
-from verifier.regs import SCALAR_VALUE
+from verifier.regs import SCALAR_VALUE, Reg
 from verifier.state import STACK_SPILL, FuncState, HistEntry, LinkedReg, Slot, VState
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _mark_slots(env: "Env", func: FuncState, bt: Backtrack, frameno: int) -> boo
 
 
 def mark_all_scalars_precise(env: "Env", start: VState) -> None:
-    """All scalars of all checkpoints of the path become precise; stack-argument slots do not (C.7)."""
+    """All scalars of all checkpoints of the path become precise; stack-argument slots (C.7) only in strict mode."""
     if env.verbose2:
         env.trace(f"mark_precise: frame{start.curframe}: falling back to forcing all scalars precise\n")
     state = start.parent
@@ -219,4 +219,10 @@ def mark_all_scalars_precise(env: "Env", start: VState) -> None:
                         env.trace(
                             f"force_precise: frame{frameno}: forcing fp{-8 * (spi + 1)} to be precise\n"
                         )
+            if env.mode == "strict":
+                func.stack_args = [_precise(reg) for reg in func.stack_args]
         state = state.parent
+
+
+def _precise(reg: Reg) -> Reg:
+    return reg.with_precise(True) if reg.type == SCALAR_VALUE and not reg.precise else reg

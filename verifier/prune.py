@@ -143,10 +143,13 @@ def _refuse_loop(env: "Env", old: VState, cur: VState, insn_idx: int) -> None:
 
 def _hit(env: "Env", old: VState, cur: VState, insn_idx: int, *, loop: bool) -> None:
     old.hits += 1
+    if env.recorder is not None:
+        env.recorder.covered(old)
     if env.aux[env.insn_idx].jmp_point:
         push_jmp_history(env)
     propagate_precision(env, old, cur)
     if loop:
+        env.converged = True
         backedge = cur.copy()
         backedge.equal_state = old
         backedge.insn_idx = insn_idx
@@ -163,6 +166,8 @@ def _add_checkpoint(env: "Env", cur: VState, states: list[VState], insn_idx: int
     clear_singular_ids(cur)
     new = cur.copy()
     new.insn_idx = insn_idx
+    if env.recorder is not None:
+        env.recorder.kept(new)
     maybe_enter_scc(env, new)
     cur.parent = new
     cur.first_insn_idx = insn_idx
@@ -224,6 +229,12 @@ def _collect_precise(env: "Env", frame: FuncState, frameno: int, bt: Backtrack) 
         if slot.types[7] == STACK_SPILL and slot.reg.precise and slot.reg.type == SCALAR_VALUE:
             bt.slots[frameno] |= 1 << spi
             names.append(f"fp{-8 * (spi + 1)}")
+    if env.mode == "strict":
+        # Hole 6: the kernel leaves stack arguments out.
+        for i, reg in enumerate(frame.stack_args):
+            if reg.precise and reg.type == SCALAR_VALUE:
+                bt.args[frameno] |= 1 << i
+                names.append(f"sa{i}")
     if names and env.verbose2:
         env.trace(f"frame {frameno}: propagating {','.join(names)}\n")
 

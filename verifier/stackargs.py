@@ -1,10 +1,10 @@
 """Stack arguments: stores to and loads from r11, and what calls demand of them and do to them.
 
 Rules: C.2 to C.6 of the rules for stack arguments; check_stack_arg_write, check_stack_arg_read,
-check_outgoing_stack_args and invalidate_outgoing_stack_args of kernel/bpf/verifier.c.
+check_outgoing_stack_args and invalidate_outgoing_stack_args of kernel/bpf/verifier.c. Strict mode closes the holes 1, 3 and 4 of section I here.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from verifier.precision import push_jmp_history
@@ -13,6 +13,11 @@ from verifier.state import INSN_F_STACK_ARG_ACCESS, FuncState
 
 if TYPE_CHECKING:
     from verifier.env import Env
+
+# Strict: argument 6 was stored, and what it travels in (r9 on x86-64) was lost to a call that an instruction hides. A
+# call may still be made, but nobody may look at it. Known by identity.
+CLOBBERED_REG: Final = Reg(NOT_INIT, NOT_INIT_REG.num)
+_CLOBBERED: Final = "clobbered by may_goto or LD_ABS/LD_IND"
 
 
 def check_stack_arg_write(env: "Env", off: int, reg: Reg | None, imm: int = 0) -> None:
@@ -43,19 +48,44 @@ def check_stack_arg_read(env: "Env", off: int, dst: int) -> None:
     slot = isa.load_slot(off)
     if slot + 1 > incoming:
         env.refuse("EACCES", f"invalid read from stack arg off {off} depth {8 * incoming}")
-    # An asynchronous callback has no caller (hole 2): nothing was stored for it.
     stored = frames[-2].stack_args if len(frames) > 1 else []
-    env.regs[dst] = stored[slot] if slot < len(stored) else NOT_INIT_REG
+    if not stored:
+        # Holes 1 and 2: the array that it indexes is NULL, or there is no calling frame.
+        where = "the caller stored none" if len(frames) > 1 else "there is no caller"
+        env.refuse(
+            "EFAULT", f"read of stack arg off {off}, but {where}: the verifier of a real kernel faults here"
+        )
+    reg = stored[slot] if slot < len(stored) else NOT_INIT_REG
+    if reg is CLOBBERED_REG:
+        env.refuse("EACCES", f"invalid read from stack arg off {off}, {_CLOBBERED}")
+    env.regs[dst] = reg
     push_jmp_history(env, INSN_F_STACK_ARG_ACCESS, slot, 0)
 
 
-def check_outgoing_stack_args(env: "Env", nargs: int) -> None:
-    """Every slot that a call with `nargs` arguments passes has been stored since the last call."""
+def check_outgoing_stack_args(env: "Env", nargs: int, *, all_read: bool = False) -> None:
+    """Every slot that a call with `nargs` arguments passes has been stored since the last call.
+
+    all_read: whoever is called reads all of them.
+    """
     stored = env.func.stack_args
     for slot in range(nargs - isa.MAX_REG_ARGS):
         if slot >= len(stored) or stored[slot].type == NOT_INIT:
+            if slot < len(stored) and stored[slot] is CLOBBERED_REG:
+                if all_read:
+                    env.refuse("EFAULT", f"callee expects {nargs} args, stack arg{slot + 1} is {_CLOBBERED}")
+                continue
             message = f"callee expects {nargs} args, stack arg{slot + 1} is not initialized"
             env.refuse("EFAULT", message)
+
+
+def clobber_stack_args(env: "Env") -> None:
+    """Strict: an instruction becomes a call that does not save r9, which holds argument 6.
+
+    Lost are the one that this function has stored and, where it has not loaded it yet, the one that it was given.
+    """
+    for frame in env.cur_state.frames[-2:]:
+        if frame.stack_args and frame.stack_args[0].type != NOT_INIT:
+            frame.stack_args[0] = CLOBBERED_REG
 
 
 def invalidate_outgoing_stack_args(frame: FuncState) -> None:

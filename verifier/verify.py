@@ -78,7 +78,7 @@ def _judge_strictly(ask: _Ask) -> Verified | Rejected:
     function gets there it destroys nothing; otherwise the program is judged again, each may_goto taken to do so.
     """
     verdict, env = _judge(ask)
-    if isinstance(verdict, Rejected) or not any(isa.R11 in (i.dst, i.src) for i in ask.program.insns):
+    if isinstance(verdict, Rejected) or not any(isa.REG_PARAMS in (i.dst, i.src) for i in ask.program.insns):
         return verdict
     if env is not None and (env.converged or env.may_goto_visits >= fixups.MAY_GOTO_ROUNDS):
         verdict, _ = _judge(replace(ask, may_goto_clobbers=True))
@@ -244,7 +244,7 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
     listed = _subprogs(structure, required, rewritten, env)
     stats = _stats(env, progress.deepest.total)
     shown = log.lines(env.log)
-    text = log.render(shown, listed, env.insn_processed, stats, log_level)
+    text = log.render(shown, listed, env.insn_processed, stats, ask.log_level)
     return _verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
 
 
