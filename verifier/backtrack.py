@@ -250,16 +250,10 @@ def _exit(env: "Env", bt: Backtrack, subseq_idx: int) -> None:
 
 
 def _ld(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
-    del hist
-    is_packet_load = insn.mode in (isa.IND, isa.ABS)
-    if is_packet_load and subseq_idx - idx != 1 and subseq_idx >= 0:
-        bt.drop(isa.R0)
-        bt.enter(env)  # the function was left here, because the packet was too short
-        return
-    reg = isa.R0 if is_packet_load else insn.dst
-    if bt.wants(reg):
-        bt.drop(reg)
-        if is_packet_load:
+    del env, idx, subseq_idx, hist
+    if bt.wants(insn.dst):
+        bt.drop(insn.dst)
+        if insn.mode in (isa.IND, isa.ABS):
             raise NotTracked
 
 

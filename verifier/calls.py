@@ -48,13 +48,12 @@ def check_recursion(layout: Layout, edges: Sequence[Sequence[Edge]]) -> None:
     """No function calls itself, directly or through others.
 
     The kernel leaves out calls that constants make unreachable and then refuses such a program for its depth, after
-    the main pass; the verdict is the same.
+    the main pass; the verdict is the same. Functions that name each other are found there as well.
     """
-    _check_cycles(layout, edges, refs=False)
-    _check_cycles(layout, edges, refs=True)
+    _check_cycles(layout, edges)
 
 
-def _check_cycles(layout: Layout, edges: Sequence[Sequence[Edge]], *, refs: bool) -> None:
+def _check_cycles(layout: Layout, edges: Sequence[Sequence[Edge]]) -> None:
     done: set[int] = set()
     for root in layout.functions:
         if root.index in done:
@@ -66,26 +65,22 @@ def _check_cycles(layout: Layout, edges: Sequence[Sequence[Edge]], *, refs: bool
             if edge is None:
                 done.add(path.pop())
                 rest.pop()
-            elif edge.ref and not refs:
+            elif edge.ref:
                 continue
             elif edge.target in path:
-                raise _recursion(layout.functions[path[-1]], layout.functions[edge.target], edge, refs=refs)
+                raise _recursion(layout.functions[path[-1]], layout.functions[edge.target], edge)
             elif edge.target not in done:
                 path.append(edge.target)
                 rest.append(iter(edges[edge.target]))
 
 
-def _recursion(caller: Function, callee: Function, edge: Edge, *, refs: bool) -> Refused:
-    if refs:
-        return Refused(
-            "E2BIG", f"the call stack of {isa.MAX_CALL_FRAMES} frames is too deep !", insn=edge.insn
-        )
+def _recursion(caller: Function, callee: Function, edge: Edge) -> Refused:
     message = f"recursive call from {caller.name}() to {callee.name}()"
     return Refused("EINVAL", message, insn=edge.insn)
 
 
 def callees_first(edges: Sequence[Sequence[Edge]]) -> list[int]:
-    """All functions, each behind those it calls or names. The graph must have no cycle."""
+    """All functions, each behind those it calls or names, but for cycles of names."""
     out: list[int] = []
     seen: set[int] = set()
     for root in range(len(edges)):
@@ -104,87 +99,6 @@ def callees_first(edges: Sequence[Sequence[Edge]]) -> list[int]:
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What check_depth needs of a function. depth: bytes that are certainly used; stack_args: whether it certainly has slots."""
-
-    depth: int
-    stack_args: bool
-
-
-class Deepest:
-    """Bytes of the deepest chain met so far, also when it is refused."""
-
-    __slots__ = ("total",)
-
-    def __init__(self) -> None:
-        self.total = 0
-
-
-def check_depth(
-    layout: Layout,
-    edges: Sequence[Sequence[Edge]],
-    frames: Sequence[Frame],
-    deepest: Deepest,
-    *,
-    with_refs: bool,
-) -> None:
-    """Depth of every chain of calls in frames and bytes, and tail calls on chains with stack arguments.
-
-    with_refs: callbacks that are named run on the stack of whoever names them. Chains are counted once for each
-    state that matters, so that the work stays linear in the program.
-    """
-    if any(len(e) for e in edges):
-        _check_heights(edges, with_refs=with_refs)
-    _check_bytes(layout, edges, frames, deepest, with_refs=with_refs)
-    _check_tail_calls(layout, edges, frames, with_refs=with_refs)
-
-
-def _taken(edges: Sequence[Edge], *, with_refs: bool) -> list[Edge]:
-    return [edge for edge in edges if with_refs or not edge.ref]
-
-
-def _check_heights(edges: Sequence[Sequence[Edge]], *, with_refs: bool) -> None:
-    height: dict[int, int] = {}
-    for node in callees_first(edges):
-        height[node] = 1 + max(
-            (height[e.target] for e in _taken(edges[node], with_refs=with_refs)), default=0
-        )
-    if height[0] > isa.MAX_CALL_FRAMES:
-        raise Refused("E2BIG", f"the call stack of {isa.MAX_CALL_FRAMES} frames is too deep !")
-
-
-def _check_bytes(
-    layout: Layout,
-    edges: Sequence[Sequence[Edge]],
-    frames: Sequence[Frame],
-    deepest: Deepest,
-    *,
-    with_refs: bool,
-) -> None:
-    """Walks chains in the kernel's order to report the first that is too deep, each (function, depth) once."""
-    seen: set[tuple[int, int]] = set()
-    work: list[tuple[int, int, int]] = [(0, 0, 1)]  # function, bytes of its callers, frames
-    while work:
-        node, below, count = work.pop()
-        has_depth_limit = layout.functions[node].has_tail_call and below >= 256
-        if has_depth_limit:
-            message = (
-                f"tail_calls are not allowed when call stack of previous frames is {below} bytes. Too large"
-            )
-            raise Refused("EACCES", message, insn=layout.functions[node].start)
-        total = below + round_depth(frames[node].depth)
-        deepest.total = max(deepest.total, total)
-        if total > isa.MAX_STACK:
-            message = f"combined stack size of {count} calls is {total}. Too large"
-            raise Refused("EACCES", message, insn=layout.functions[node].start)
-        if (node, below) in seen:
-            continue
-        seen.add((node, below))
-        taken = _taken(edges[node], with_refs=with_refs)
-        work.extend((edge.target, total, count + 1) for edge in reversed(taken))
-
-
 def round_depth(depth: int) -> int:
     """Bytes that a JITed function's frame counts for; an unused stack counts for nothing but a used one for 16 and more."""
     return -(-depth // _SLOT) * _SLOT
@@ -196,19 +110,3 @@ def tail_call_reachable(layout: Layout, edges: Sequence[Sequence[Edge]]) -> list
     for node in callees_first(edges):
         reachable[node] |= any(reachable[edge.target] for edge in edges[node] if not edge.ref)
     return reachable
-
-
-def _check_tail_calls(
-    layout: Layout, edges: Sequence[Sequence[Edge]], frames: Sequence[Frame], *, with_refs: bool
-) -> None:
-    reachable = [f.has_tail_call for f in layout.functions]
-    for node in callees_first(edges):
-        reachable[node] |= any(reachable[e.target] for e in _taken(edges[node], with_refs=with_refs))
-    live = {0}
-    for node in reversed(callees_first(edges)):
-        if node in live:
-            live |= {e.target for e in _taken(edges[node], with_refs=with_refs)}
-    for node in sorted(live):
-        if reachable[node] and frames[node].stack_args:
-            message = "tail_calls are not allowed in programs with stack args"
-            raise Refused("EINVAL", message, insn=layout.functions[node].start)

@@ -48,8 +48,7 @@ def _enter_main(env: "Env", frame: FuncState) -> None:
     info = env.subprogs[0]
     if env.program.func_info:
         failed = btf_prepare_func_args(env, 0)
-        args = info.args or ()
-        if failed or info.arg_cnt != 1 or args[0].kind != "ARG_PTR_TO_CTX":
+        if failed or info.arg_cnt != 1 or info.args[0].kind != "ARG_PTR_TO_CTX":
             info.unreliable = True
     if info.unreliable or not env.program.func_info:
         info.arg_cnt = 1
@@ -86,8 +85,8 @@ def _argument(env: "Env", arg: ArgInfo) -> Reg:
         flags = arg.flags & (PTR_MAYBE_NULL | PTR_UNTRUSTED | MEM_RDONLY)
         ref = env.new_id() if flags & PTR_MAYBE_NULL else 0
         return pointer_reg(PTR_TO_MEM | flags, id=ref, aux=arg.mem_size)
-    if arg.kind == "ARG_PTR_TO_BTF_ID":
-        flags = arg.flags & (PTR_MAYBE_NULL | PTR_UNTRUSTED | PTR_TRUSTED)
-        ref = env.new_id() if flags & PTR_MAYBE_NULL else 0
-        return pointer_reg(PTR_TO_BTF_ID | flags, id=ref, aux=(arg.btf, arg.btf_id))
-    env.bug(f"unhandled arg type {arg.kind}")
+    if arg.kind != "ARG_PTR_TO_BTF_ID":
+        env.bug(f"unhandled arg type {arg.kind}")
+    flags = arg.flags & (PTR_MAYBE_NULL | PTR_UNTRUSTED | PTR_TRUSTED)
+    ref = env.new_id() if flags & PTR_MAYBE_NULL else 0
+    return pointer_reg(PTR_TO_BTF_ID | flags, id=ref, aux=(arg.btf, arg.btf_id))

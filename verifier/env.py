@@ -15,6 +15,7 @@ from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
 from verifier.cycles import Chain, Visit
+from verifier.recorder import Recorder
 from verifier.refused import Refused
 from verifier.regs import NOT_INIT, NOT_INIT_REG, UNKNOWN_REG, Reg, UsedMap
 from verifier.state import FuncState, HistEntry, VState
@@ -146,9 +147,8 @@ class SubprogInfo:
         self.might_sleep = False
         self.changes_pkt_data = False
         self.might_throw = False
-        self.is_cb = False
-        self.is_async_cb = False
         self.is_exception_cb = function.is_exception_cb
+        self.is_cb = self.is_async_cb = function.is_exception_cb
         self.insns_self = 0
         self.insns_total = 0
 
@@ -187,7 +187,7 @@ class Env:
     insn_limit: visited instructions after which it gives up. show_stack_args: the log shows outgoing slots, in lines
       of our own. may_goto_clobbers (strict): may_goto is taken to destroy argument 6. may_goto_visits, converged: how
       often a may_goto was visited, and whether some path ended because it went round in a loop.
-    cur_hist: the history entry of this instruction, or None.
+    cur_hist: the history entry of this instruction, or None. recorder: is shown every state, if there is one.
     """
 
     def __init__(
@@ -201,8 +201,10 @@ class Env:
         insn_limit: int = BPF_COMPLEXITY_LIMIT_INSNS,
         show_stack_args: bool = False,
         may_goto_clobbers: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self.program = program
+        self.recorder = recorder
         self.insns: Sequence[Insn] = program.insns
         self.layout = layout
         self.kfuncs = kfuncs
@@ -214,6 +216,7 @@ class Env:
         self.mode = mode
         self.insn_limit = insn_limit
         self.show_stack_args = show_stack_args
+        self.shown_stack_args = ""
         self.may_goto_clobbers = may_goto_clobbers
         self.may_goto_visits = 0
         self.converged = False
@@ -243,6 +246,7 @@ class Env:
         self.max_states_per_insn = 0
         self.total_states = 0
         self.peak_states = 0
+        self.stack_max = 0
         self.explored_states_size = 0
         self.free_list_size = 0
         self.num_backedges = 0
@@ -253,7 +257,7 @@ class Env:
         self.log: list[str] = []
         self.said: list[tuple[int, int]] = []  # place in the log, insn_processed
         self.prev_log_pos = 0
-        self.prev_line_info = -1
+        self.prev_line_info: tuple[str, str, int] | None = None
         self._texts: dict[int, str] = {}
 
     # ---- state
@@ -335,11 +339,12 @@ class Env:
         if not infos:
             return
         at = max(bisect_right(infos, idx, key=lambda info: info.insn) - 1, 0)
-        if at != self.prev_line_info:
-            info = infos[at]
+        info = infos[at]
+        shown = (info.file, info.text, info.line)
+        if shown != self.prev_line_info:
             name = info.file.rsplit("/", 1)[-1]
             self.trace(f"; {info.text.lstrip()} @ {name}:{info.line}\n")
-            self.prev_line_info = at
+            self.prev_line_info = shown
 
     def reset_log(self, pos: int) -> None:
         """Forgets what was written since `pos` (bpf_vlog_reset)."""

@@ -22,7 +22,7 @@ from verifier.ldabs import check_ld_abs
 from verifier.loads import check_ld_imm, check_load_mem, check_store_imm, check_store_reg
 from verifier.precision import push_jmp_history
 from verifier.prune import is_state_visited, update_branch_counts
-from verifier.statelog import print_insn_state, print_verifier_state
+from verifier.statelog import print_insn_state, print_verifier_state, trace_stack_args
 
 if TYPE_CHECKING:
     from verifier.env import Env
@@ -77,7 +77,7 @@ def do_check_subprogs(env: "Env") -> None:
 def check_subprog(env: "Env", subprogno: int) -> None:
     """All paths from a function's entry (do_check_common)."""
     env.insn_idx = env.layout.functions[subprogno].start
-    env.prev_line_info = -1
+    env.prev_line_info = None
     enter_subprog(env, subprogno)
     _do_check(env)
     if not env.verbose2:
@@ -169,6 +169,8 @@ def _show(env: "Env", at: int, *, show_state: bool) -> bool:
         show_state = False
     if env.scratched_regs or env.scratched_stack_slots:
         print_insn_state(env, state, state.curframe)
+    if env.show_stack_args:
+        trace_stack_args(env, state.func)
     env.trace_line_info(at)
     env.trace(f"{at}: {env.insn_text(at)}\n")
     env.prev_log_pos = len(env.log)

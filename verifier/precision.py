@@ -67,8 +67,7 @@ def mark_slots_precise(env: "Env", frameno: int, mask: int) -> None:
 def walk_back(env: "Env", start: VState, bt: Backtrack) -> bool:
     """Follows what `bt` wants back along the path to `start`, marking checkpoints; whether any mark is new."""
     changed = False
-    state: VState | None = start
-    assert state is not None
+    state = start
     if bt.empty:
         return False
     last_idx, first_idx, subseq_idx = start.insn_idx, start.first_insn_idx, -1
@@ -133,18 +132,14 @@ def _at_entry(env: "Env", state: VState, bt: Backtrack) -> bool:
     """At the entry of a global function only its arguments may be wanted."""
     frame = state.frames[0]
     regs, slots = bt.regs[bt.frame], bt.slots[bt.frame]
-    if (
-        len(state.frames) == 1
-        and frame.subprogno
-        and frame.callsite == -1
-        and not slots
-        and not regs & ~ARG_REGS
-    ):
-        for i in range(1, 6):
-            if regs >> i & 1 and frame.regs[i].type == SCALAR_VALUE:
-                frame.regs[i] = frame.regs[i].with_precise(True)
-        return True
-    env.bug(f"backtracking func entry subprog {frame.subprogno} reg_mask {regs:x} stack_mask {slots:x}")
+    entered = len(state.frames) == 1 and frame.subprogno and frame.callsite == -1
+    if not entered or slots or regs & ~ARG_REGS:
+        text = f"subprog {frame.subprogno} reg_mask {regs:x} stack_mask {slots:x}"
+        env.bug(f"backtracking func entry {text}")
+    for i in range(1, 6):
+        if regs >> i & 1 and frame.regs[i].type == SCALAR_VALUE:
+            frame.regs[i] = frame.regs[i].with_precise(True)
+    return True
 
 
 def _mark_frame(env: "Env", state: VState, bt: Backtrack, frameno: int) -> bool:

@@ -7,7 +7,8 @@ worklist (verifier/mainpass.py, verifier/prune.py); copying one copies lists of 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from verifier.regs import NOT_INIT, NOT_INIT_REG, PTR_TO_STACK, ZERO, Reg
+from verifier.num import ZERO
+from verifier.regs import NOT_INIT, NOT_INIT_REG, PTR_TO_STACK, Reg
 
 BPF_REG_SIZE: Final = 8
 MAX_BPF_STACK: Final = 512

@@ -1,6 +1,6 @@
 """States as the kernel's log shows them: `R0=scalar(smin=...) R10=fp0 fp-8=mmmmmmmm refs=2`.
 
-Source: kernel/bpf/log.c. Stack-argument slots are never shown (C.11).
+Source: kernel/bpf/log.c. Stack-argument slots are not shown (C.11) unless a line of our own is asked for.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -168,7 +168,7 @@ def _attributes(reg: Reg) -> list[str]:
     if base in _MAPS:
         spec = reg.map.spec
         if spec.name:
-            parts.append(f"map={spec.name}")
+            parts.append(f"map={spec.name[:15]}")
         parts.append(f"ks={spec.key_size},vs={spec.value_size}")
     if base in (regs.PTR_TO_PACKET, regs.PTR_TO_PACKET_META):
         parts.append(f"r={unum_text(reg.pkt_range)}")
@@ -247,6 +247,26 @@ def print_verifier_state(env: "Env", state: VState, frameno: int, print_all: boo
     else:
         env.trace(state_text(state, frameno, env.scratched_regs, env.scratched_stack_slots))
         env.scratched_regs = env.scratched_stack_slots = 0
+    if env.show_stack_args and print_all:
+        trace_stack_args(env, state.frames[frameno], again=True)
+
+
+def trace_stack_args(env: "Env", frame: FuncState, *, again: bool = False) -> None:
+    """A line of our own for what a frame has stored for its next call, if it is not what the last one says."""
+    text = stack_args_text(frame)
+    if text and (again or text != env.shown_stack_args):
+        env.trace(text)
+    env.shown_stack_args = text
+
+
+def stack_args_text(frame: FuncState) -> str:
+    """A line of our own for what a frame has stored for its next call: `; stack args: *(R11-8)=6`; "" for nothing."""
+    shown = [
+        f" *(R11-{8 * (slot + 1)})={reg_text(frame.frameno, reg)}"
+        for slot, reg in enumerate(frame.stack_args)
+        if reg.type != regs.NOT_INIT
+    ]
+    return f"; stack args:{''.join(shown)}\n" if shown else ""
 
 
 def vlog_alignment(pos: int) -> int:

@@ -6,7 +6,7 @@ the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.errors import InputError
@@ -16,9 +16,11 @@ from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
 from verifier import calls, cfg, fixups, load, log, resolve, subprogs
 from verifier.analysis import facts, follow_paths, prepare
+from verifier.callchains import check_chains
 from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env
 from verifier.facts import Facts
 from verifier.kfuncs import THROW, resolve_kfuncs
+from verifier.recorder import Recorder
 from verifier.refused import Refused
 from verifier.stackdepth import StackUse, stack_use
 from verifier.subprogs import Function, Layout
@@ -45,30 +47,37 @@ _PRIVATE_STACK = frozenset(
 
 
 def verify(
-    program: Program, *, log_level: int = 1, mode: str = "kernel", show_stack_args: bool = False
+    program: Program,
+    *,
+    log_level: int = 1,
+    mode: str = "kernel",
+    show_stack_args: bool = False,
+    recorder: Recorder | None = None,
 ) -> Verified | Rejected:
     """The kernel's verdict, with its message, log and counters.
 
     log_level: as of the load command, 0 none, 1 the path that is refused, 2 all paths, bit 4 statistics. mode:
     "kernel", or "strict", which closes the holes of section I of the rules (docs/strict.md). show_stack_args: lines of
-    our own in the log, below states, show outgoing stack arguments. Raises InputError when a kfunc has no prototype or
+    our own in the log, below states, show outgoing stack arguments. recorder: keeps the states of all paths; then
+    log_level is 0, 2 or 4. Raises InputError when a kfunc has no prototype or
     the mode is unknown.
     """
     if mode not in ("kernel", "strict"):
         raise InputError("verifier mode", "", f"must be 'kernel' or 'strict', not {mode!r}")
-    ask = _Ask(program, log_level, mode, show_stack_args)
+    ask = _Ask(program, log_level, mode, show_stack_args, recorder=recorder)
     return _judge_strictly(ask) if mode == "strict" else _judge(ask)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What is asked of one verification; the last three as in `Env`."""
+    """What is asked of one verification; the last four as in `Env`."""
 
     program: Program
     log_level: int
     mode: str
     show_stack_args: bool
     may_goto_clobbers: bool = False
+    recorder: Recorder | None = None
 
 
 def _judge_strictly(ask: _Ask) -> Verified | Rejected:
@@ -121,7 +130,6 @@ class _Progress:
 
     functions: Sequence[Function] = ()
     env: Env | None = None
-    deepest: calls.Deepest = field(default_factory=calls.Deepest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
         )
         for f in functions
     ]
-    stats = _stats(env, progress.deepest.total)
+    stats = _stats(env)
     shown = log.lines(env.log) if env is not None else []
     if not env or no.messages[-1:] != tuple(shown[-1:]):
         shown += [line for line in no.messages if line not in shown]
@@ -160,15 +168,15 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
     return Rejected(program, no.errno, message, no.messages, no.insn, text, stats, processed)
 
 
-def _stats(env: Env | None, stack_max: int = 0) -> dict[str, int]:
+def _stats(env: Env | None) -> dict[str, int]:
     """The counters of the log's last line."""
     if env is None:
-        return {**log.NO_STATS, "stack_max": stack_max}
+        return {**log.NO_STATS, "stack_max": 0}
     return {
         "max_states_per_insn": env.max_states_per_insn,
         "total_states": env.total_states,
         "peak_states": env.peak_states,
-        "stack_max": stack_max,
+        "stack_max": env.stack_max,
     }
 
 
@@ -220,15 +228,13 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
         mode=ask.mode,
         show_stack_args=ask.show_stack_args,
         may_goto_clobbers=ask.may_goto_clobbers,
+        recorder=ask.recorder,
     )
     progress.env = env
     prepare(env, structure.tables, structure.edges)
     follow_paths(env)
     depths = [info.stack_depth for info in env.subprogs]
-    if program.prog_type not in _PRIVATE_STACK:
-        frames = [calls.Frame(info.stack_depth, bool(info.stack_arg_cnt)) for info in env.subprogs]
-        with_refs = not calls.has_async_callbacks(program)
-        calls.check_depth(layout, structure.edges, frames, progress.deepest, with_refs=with_refs)
+    check_chains(env, structure.edges, private_stack=program.prog_type in _PRIVATE_STACK)
     _check_unresolved_kfuncs(program, structure, env)
     rewritten = fixups.rewrite(program, layout, facts(env, depths))
     for info in env.subprogs:
@@ -242,7 +248,7 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
             raise Refused("EINVAL", message, insn=function.start)
     required = [max(info.stack_arg_cnt - info.in_stack_args, 0) for info in env.subprogs]
     listed = _subprogs(structure, required, rewritten, env)
-    stats = _stats(env, progress.deepest.total)
+    stats = _stats(env)
     shown = log.lines(env.log)
     text = log.render(shown, listed, env.insn_processed, stats, ask.log_level)
     return _verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
