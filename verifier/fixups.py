@@ -103,7 +103,12 @@ class _Draft:
         ]
         self.kfuncs = tuple(used)
         self.refs = {new[ref.insn]: index for index, ref in enumerate(used)}
-        self.loops = {new[at]: callback for at, callback in facts.loop_inline.items() if at in new}
+        # a loop of no rounds never enters its callback, which is then gone: the helper is called
+        self.loops = {
+            new[at]: callback
+            for at, callback in facts.loop_inline.items()
+            if at in new and callback in self.callback_starts
+        }
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
         self.inlined: set[int] = set()
         self.swaps = zext.needed(trimmed.insns)
