@@ -220,7 +220,6 @@ class Env:
         self.may_goto_clobbers = may_goto_clobbers
         self.may_goto_visits = 0
         self.converged = False
-        self.recorder: Any = None
         self.strict_alignment = bool(program.prog_flags & F_STRICT_ALIGNMENT)
         self.test_state_freq = bool(program.prog_flags & F_TEST_STATE_FREQ)
         self.maps = [UsedMap(i, spec) for i, spec in enumerate(program.maps)]

@@ -5,6 +5,7 @@ were measured, the fastest that needs no generated code. What leaves a function 
 the list of frames; the loop itself never recurses.
 """
 
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from bpf import isa
@@ -47,15 +48,23 @@ class Interpreter:
     """Runs the program of a world, instruction by instruction, as it was given: before any rewriting.
 
     budget: instructions of one run (all its repetitions). seconds: None, or how long a run may take; it is looked
-    at every 65536 instructions. fill: the byte that stacks are filled with when a function is entered.
+    at every 65536 instructions. fill: the byte that stacks are filled with when a function is entered. observer: called
+    before each instruction with the frames, outermost first, whose `pc` are then up to date; slow.
     """
 
     def __init__(
-        self, world: World, *, budget: int = 4_000_000, seconds: float | None = None, fill: int = 0xA5
+        self,
+        world: World,
+        *,
+        budget: int = 4_000_000,
+        seconds: float | None = None,
+        fill: int = 0xA5,
+        observer: Callable[[Sequence[Frame]], None] | None = None,
     ) -> None:
         self.world = world
         self.budget = budget
         self.seconds = seconds
+        self._observer = observer
         self._machine = Machine(world, self._unit, fill)
         self._units: dict[str, Unit] = {}
         self._main = decode(world.program, world)
@@ -116,6 +125,9 @@ class Interpreter:
             if self._deadline and monotonic() > self._deadline:
                 return self._trap(frame, "budget", f"the run took more than {self.seconds} s")
             count = min(_CHUNK, self.budget - self._executed)
+            if self._observer is not None:
+                self._observer(self._machine.frames)
+                count = 1
             try:
                 following = self._steps(frame, count)
             except Stop as stop:
