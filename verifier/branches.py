@@ -37,7 +37,7 @@ from verifier.regs import (
     base_type,
     const_reg,
 )
-from verifier.stackargs import clobber_stack_args
+from verifier.stackargs import clobber_stack_args, end_stack_arg_loads
 from verifier.state import INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, LinkedReg, VState
 from verifier.statelog import print_insn_state
 from verifier.trust import reg_not_null
@@ -97,6 +97,8 @@ def _may_goto(env: Env, insn: Insn) -> None:
     """Leaves the loop now; that the loop goes on is looked at later, with widened numbers."""
     idx = env.insn_idx
     env.may_goto_visits += 1
+    if env.mode == "strict":
+        end_stack_arg_loads(env)
     if env.may_goto_clobbers:
         clobber_stack_args(env)
     parent = env.cur_state.parent

@@ -9,7 +9,7 @@ from verifier.exits import prepare_func_exit
 from verifier.references import check_resource_leak, clear_caller_saved_regs
 from verifier.regions import check_ptr_off_reg
 from verifier.regs import PTR_TO_CTX, UNKNOWN_REG, const_reg
-from verifier.stackargs import clobber_stack_args
+from verifier.stackargs import clobber_stack_args, end_stack_arg_loads
 
 _CTX: Final = 6  # r6 holds the packet's context
 _SKB_TYPES: Final = frozenset({"socket_filter", "sched_cls", "sched_act"})
@@ -34,6 +34,7 @@ def check_ld_abs(env: Env, insn: Insn) -> None:
     clear_caller_saved_regs(env)
     if env.mode == "strict":
         clobber_stack_args(env)
+        end_stack_arg_loads(env)
     env.regs[isa.R0] = UNKNOWN_REG
     if env.cur_state.curframe:
         env.scratch_reg(isa.R0)

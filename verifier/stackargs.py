@@ -79,13 +79,17 @@ def check_outgoing_stack_args(env: "Env", nargs: int, *, all_read: bool = False)
 
 
 def clobber_stack_args(env: "Env") -> None:
-    """Strict: an instruction becomes a call that does not save r9, which holds argument 6.
+    """Strict: an instruction becomes a call that does not save r9, which holds argument 6 that was stored."""
+    args = env.func.stack_args
+    if args and args[0].type != NOT_INIT:
+        args[0] = CLOBBERED_REG
 
-    Lost are the one that this function has stored and, where it has not loaded it yet, the one that it was given.
-    """
-    for frame in env.cur_state.frames[-2:]:
-        if frame.stack_args and frame.stack_args[0].type != NOT_INIT:
-            frame.stack_args[0] = CLOBBERED_REG
+
+def end_stack_arg_loads(env: "Env") -> None:
+    """A call, or in strict mode what becomes one, ends the loads of what the function was given (C.4)."""
+    frame = env.func
+    if env.subprogs[frame.subprogno].in_stack_args:
+        frame.no_stack_arg_load = True
 
 
 def invalidate_outgoing_stack_args(frame: FuncState) -> None:

@@ -118,6 +118,12 @@ engines_option = click.option(
 )
 
 
+MODE_HELP = "Rules: the kernel's, or without its holes."
+mode_option = click.option(
+    "--mode", type=click.Choice(["kernel", "strict"]), default="kernel", show_default=True, help=MODE_HELP
+)
+
+
 def run_options(function: F) -> F:
     """The options that say how programs are run; the command gets them as one `options: Options`.
 
@@ -131,13 +137,14 @@ def run_options(function: F) -> F:
         budget: int,
         seconds: float,
         profile: str,
+        mode: str,
         unverified: bool,
         kfunc_files: tuple[str, ...],
         **rest: Any,
     ) -> Any:
         for file in kfunc_files:
             load_module(file)
-        options = Options(seed, budget, seconds, unverified, PRESETS[profile])
+        options = Options(seed, budget, seconds, unverified, PRESETS[profile], mode)
         return function(*args, options=options, **rest)
 
     decorators = [
@@ -145,6 +152,7 @@ def run_options(function: F) -> F:
         click.option("--budget", type=click.IntRange(1), default=4_000_000, show_default=True, help="BPF instructions a run, interpreter."),
         click.option("--seconds", type=float, callback=_seconds, default=2.0, show_default=True, help="Seconds a run, sandbox."),
         click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
+        mode_option,
         click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),
         click.option("--kfuncs", "kfunc_files", multiple=True, metavar="FILE.py", help="Python module with more kfuncs (repeatable)."),
     ]  # fmt: skip

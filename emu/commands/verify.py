@@ -6,7 +6,7 @@ import click
 
 from bpf.verified import Rejected, Verified
 from emu.answer import verify_json
-from emu.commands.common import AGREES, REJECTED, emit_json, load_all
+from emu.commands.common import AGREES, REJECTED, emit_json, load_all, mode_option
 from verifier import FIRST_LAYER_NOTE
 from verifier import verify as judge
 
@@ -22,12 +22,21 @@ from verifier import verify as judge
     show_default=True,
     help="As the kernel's log_level.",
 )
+@mode_option
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show stack arguments below states, which the kernel's log does not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a program.")
-def verify(files: tuple[str, ...], prog: str | None, log_level: int, as_json: bool) -> None:
+def verify(
+    files: tuple[str, ...], prog: str | None, log_level: int, mode: str, verbose: bool, as_json: bool
+) -> None:
     """Say whether Linux 7.3 would accept the programs of each FILE, with its log."""
     rejected = 0
     for item in load_all(files, prog):
-        verdict = judge(item.request.program, log_level=log_level)
+        verdict = judge(item.request.program, log_level=log_level, mode=mode, show_stack_args=verbose)
         rejected += isinstance(verdict, Rejected)
         if as_json:
             emit_json(
