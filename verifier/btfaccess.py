@@ -156,7 +156,7 @@ def _beyond(env: Env, btf: Btf, t: BtfType, off: int, size: int) -> tuple[int, i
             element = btf.type(tid)
             if element.kind is Kind.INT:
                 return None
-            if element.kind in (Kind.STRUCT, Kind.UNION):
+            if element.kind in (Kind.STRUCT, Kind.UNION) and element.size:
                 return tid, (off - start) % element.size
     return env.refuse("EACCES", f"access beyond struct {t.name} at off {off} size {size}")
 

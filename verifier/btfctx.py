@@ -11,8 +11,10 @@ from bpf.errors import InputError
 from bpf.progtypes import ATTACH_NAMES
 from verifier.ctxaccess import Field
 from verifier.env import Env
-from verifier.kernelfuncs import TABLE
+from verifier.kernelfuncs import HOOK_IDS, STRUCT_IDS, TABLE
+from verifier.num import UNKNOWN, Num, s32_range
 from verifier.regs import (
+    BASE_TYPE_MASK,
     MEM_PERCPU,
     MEM_RDONLY,
     MEM_USER,
@@ -23,7 +25,14 @@ from verifier.regs import (
     SCALAR_VALUE,
 )
 
+RESULT: Final = "(result)"  # name of the field that is the function's return value
 _MAX_ARGS: Final = 12
+_MAX_ERRNO: Final = 4095
+_ERRNO: Final = s32_range(UNKNOWN, -_MAX_ERRNO, 0)
+_TRUTH: Final = s32_range(UNKNOWN, 0, 1)
+_TRUTH_HOOKS: Final = frozenset(
+    {"bpf_lsm_audit_rule_known", "bpf_lsm_inode_xattr_skipcap", "bpf_lsm_xfrm_state_pol_flow_match"}
+)
 _WORD: Final = 8
 _TAGS: Final = {"user": MEM_USER, "percpu": MEM_PERCPU}
 _WITH_RESULT: Final = frozenset({"lsm_mac", "lsm_cgroup", "trace_fexit", "trace_fsession", "modify_return"})
@@ -36,15 +45,32 @@ _BUFFERS: Final = {
     ("bpf_iter_bpf_sk_storage_map", "value"): 0,
     ("bpf_iter_sockmap", "key"): MEM_RDONLY,
 }
+# Arguments of iterators that are not what is iterated over, and items that are sure to live.
+_MAP_ARGS: Final = frozenset(
+    (f"bpf_iter_{kind}", "map") for kind in ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
+)
+_TRUSTED_ITEMS: Final = frozenset(
+    {
+        ("bpf_iter_bpf_map", "map"),
+        ("bpf_iter_cgroup", "cgroup"),
+        ("bpf_iter_kmem_cache", "s"),
+        ("bpf_iter_task", "task"),
+        ("bpf_iter_tcp", "sk_common"),
+        ("bpf_iter_udp", "udp_sk"),
+    }
+)
+# Arguments of raw tracepoints that may be null, and those that may be an error instead of a pointer.
+_NULL_ARGS: Final = frozenset({("sched_pi_setprio", 1), ("sched_process_wait", 0)})
+_ERROR_ARGS: Final = frozenset({("signal_generate", 1), ("signal_deliver", 1)})
 # Hooks that run while the object they are given goes away.
 _UNTRUSTED_HOOKS: Final = frozenset(
     f"bpf_lsm_{hook}"
     for hook in (
+        "bdev_alloc_security",
+        "bdev_free_security",
         "bpf_map_free",
         "bpf_prog_free",
-        "file_alloc_security",
         "file_free_security",
-        "inode_free_security",
         "sk_alloc_security",
         "sk_free_security",
         "task_free",
@@ -58,6 +84,17 @@ class Signature(NamedTuple):
     name: str
     ret: str
     params: tuple[tuple[str, str], ...]
+
+
+@cache
+def _ids() -> dict[str, int]:
+    words = (STRUCT_IDS + HOOK_IDS).split()
+    return {name: int(number) for name, _, number in (word.partition("=") for word in words)}
+
+
+def hook_id(name: str) -> int | None:
+    """Id of an LSM hook's function ("bpf_lsm_file_open") in the kernel's BTF; None for what is no hook."""
+    return _ids().get(name)
 
 
 @cache
@@ -96,14 +133,14 @@ def access(env: Env, off: int, size: int, write: bool) -> Field:
     if write or not 0 <= off < _MAX_ARGS * _WORD or off % size:
         env.refuse("EACCES", bad)
     function = signature(env)
-    title = function.name
+    title = function.name.removeprefix("btf_trace_")
     if off % _WORD:
         env.refuse("EACCES", f"func '{title}' offset {off} is not multiple of {_WORD}", bad)
     params = function.params
-    if env.prog_type == "tracing" and title.startswith("btf_trace_"):
-        params = params[1:]
-    number = off // _WORD
     attach = _attach_name(env)
+    number = _arg_index(function, off)
+    if function.name != title:
+        params = params[1:]
     if number > len(params) or (number == len(params) and attach not in _WITH_RESULT):
         env.refuse("EACCES", f"func '{title}' doesn't have {number + 1}-th argument", bad)
     if number == len(params):
@@ -111,10 +148,43 @@ def access(env: Env, off: int, size: int, write: bool) -> Field:
     else:
         name, kind = params[number]
     if not kind.startswith("*"):
-        return Field(name, off, _WORD, "-", "-")
+        return Field(name or RESULT, off, _WORD, "-", "-")
     if size != _WORD:
         env.refuse("EACCES", f"func '{title}' size {size} must be 8", bad)
-    return Field(name, off, _WORD, "-", "-", *_pointer(title, name, kind, attach))
+    reg_type, struct = _pointer(title, name, kind, attach)
+    if struct and reg_type & BASE_TYPE_MASK == PTR_TO_BTF_ID and not _is_listed(title, name, attach):
+        word = "UNION" if struct.startswith("|") else "STRUCT"
+        what = f"has btf_id {_ids().get(struct, 0)} type {word} '{struct.removeprefix('|')}'"
+        env.write_note(f"func '{title}' arg{number} {what}\n")
+    if (title, number) in _ERROR_ARGS:
+        env.write_note(f"marking pointer arg{number} as scalar as it may encode error")
+        return Field(name, off, _WORD, "-", "-")
+    if (title, number) in _NULL_ARGS:
+        reg_type |= PTR_MAYBE_NULL
+    return Field(name, off, _WORD, "-", "-", reg_type, struct.removeprefix("|").replace("(anon)", ""))
+
+
+def _arg_index(function: Signature, off: int) -> int:
+    """Which parameter lies at `off`; one more for the result, two more past it (btf_ctx_arg_idx)."""
+    end = 0
+    for number, (_, kind) in enumerate(function.params):
+        end += -(-int(kind[1:]) // _WORD) * _WORD if kind.startswith("@") else _WORD
+        if off < end:
+            return number
+    has_result = function.ret != "void" and off < end + _WORD
+    return len(function.params) + (0 if has_result else 1)
+
+
+def _is_listed(title: str, name: str, attach: str) -> bool:
+    """Whether the iterator itself says what the argument is (ctx_arg_info)."""
+    return attach == "trace_iter" and name != "meta" and (title, name) not in _MAP_ARGS
+
+
+def result_of_hook(env: Env) -> Num:
+    """What the return value of an LSM hook can be when a program sees it (bpf_lsm_get_retval_range)."""
+    if _attach_name(env) != "lsm_mac":
+        return UNKNOWN
+    return _TRUTH if env.program.attach_to in _TRUTH_HOOKS else _ERRNO
 
 
 def _pointer(title: str, name: str, kind: str, attach: str) -> tuple[int, str]:
@@ -123,12 +193,14 @@ def _pointer(title: str, name: str, kind: str, attach: str) -> tuple[int, str]:
     if buffer is not None:
         return PTR_TO_BUF | PTR_MAYBE_NULL | buffer, ""
     target = kind[1:]
-    if target[:1] in ("*", "-", "(", "|", ""):
+    if target[:1] in ("*", "-", "(") and target != "(anon)":
         return SCALAR_VALUE, ""
     tag, colon, struct = target.partition(":")
     flags = _TAGS.get(tag, 0) if colon else 0
-    if attach in _TRUSTED and title not in _UNTRUSTED_HOOKS:
+    if _is_listed(title, name, attach):
+        flags |= PTR_MAYBE_NULL | (PTR_TRUSTED if (title, name) in _TRUSTED_ITEMS else 0)
+    elif attach in _TRUSTED and title not in _UNTRUSTED_HOOKS:
         flags |= PTR_TRUSTED
-    if name.endswith("__nullable") or (attach == "trace_iter" and name != "meta"):
+    if name.endswith("__nullable"):
         flags |= PTR_MAYBE_NULL
     return PTR_TO_BTF_ID | flags, struct if colon else target

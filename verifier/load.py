@@ -5,6 +5,7 @@ Source: bpf_prog_load and bpf_prog_load_check_attach of kernel/bpf/syscall.c; th
 
 from bpf import isa, progtypes
 from bpf.program import Program
+from verifier.attach import check_attach
 from verifier.refused import Refused
 
 # BPF_F_STRICT_ALIGNMENT .. BPF_F_TEST_REG_INVARIANTS; BPF_F_TOKEN_FD (1 << 16) needs a token that no request has.
@@ -39,6 +40,8 @@ def check_load(program: Program) -> None:
         raise Refused("EINVAL", "invalid bpf_ld_imm64 insn", insn=len(program.insns) - 1)
 
 
+_LSM_CGROUP = progtypes.ATTACH_NUMBERS["lsm_cgroup"]
+
 # Types whose programs may sleep, each under conditions that need the attach point.
 _MAY_SLEEP = frozenset(
     {
@@ -56,11 +59,13 @@ _MAY_SLEEP = frozenset(
 
 
 def check_sleepable(program: Program) -> None:
-    """The part of check_attach_btf_id that needs no attach target."""
+    """Whether the program may sleep, and attach where it wants to (check_attach_btf_id)."""
     sleepable = bool(program.prog_flags & F_SLEEPABLE)
     if program.prog_type == "syscall":
         if not sleepable:
             raise Refused("EINVAL", "Syscall programs can only be sleepable")
         return
-    if sleepable and program.prog_type not in _MAY_SLEEP:
+    by_cgroup = program.prog_type == "lsm" and program.expected_attach_type == _LSM_CGROUP
+    if sleepable and (by_cgroup or program.prog_type not in _MAY_SLEEP):
         raise Refused("EINVAL", "Program of this type cannot be sleepable")
+    check_attach(program)

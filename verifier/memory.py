@@ -232,10 +232,11 @@ def _ctx(env: Env, reg: Reg, a: Access) -> None:
     if not a.mark:
         return
     if field.type == SCALAR_VALUE:
-        env.regs[a.value_regno] = UNKNOWN_REG
+        is_result = field.name == btfctx.RESULT and prog_type == "lsm"
+        env.regs[a.value_regno] = Reg(SCALAR_VALUE, btfctx.result_of_hook(env)) if is_result else UNKNOWN_REG
         return
     new_id = env.new_id() if field.type & PTR_MAYBE_NULL else 0
-    aux = (None, field.btf_id) if field.btf_id else 0
+    aux = (None, field.btf_id) if field.type & BASE_TYPE_MASK == PTR_TO_BTF_ID else 0
     env.regs[a.value_regno] = pointer_reg(field.type, id=new_id, aux=aux)
 
 
