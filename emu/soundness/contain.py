@@ -1,0 +1,225 @@
+"""The relation "the abstract state means the concrete one", value by value. Knows no instructions and no paths."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bpf import isa
+from bpf.isa import U32, U64
+from emu.interp.layout import function_address
+from emu.interp.state import Frame
+from emu.runtime.maps import Map
+from emu.runtime.world import World
+from verifier import cnum
+from verifier.env import Env
+from verifier.num import UNKNOWN
+from verifier.regs import (
+    CONST_PTR_TO_MAP,
+    NOT_INIT,
+    PTR_MAYBE_NULL,
+    PTR_TO_BTF_ID,
+    PTR_TO_CTX,
+    PTR_TO_FUNC,
+    PTR_TO_MAP_VALUE,
+    PTR_TO_MEM,
+    PTR_TO_PACKET,
+    PTR_TO_PACKET_END,
+    PTR_TO_PACKET_META,
+    PTR_TO_STACK,
+    PTR_UNTRUSTED,
+    SCALAR_VALUE,
+    Reg,
+)
+from verifier.state import STACK_SPILL, STACK_ZERO, FuncState, Slot
+from verifier.statelog import reg_text
+
+Word = Any
+_TAIL_CALL = 12
+_MANY = 4096  # elements of an array among which the one that a pointer belongs to is searched
+
+# ---- what is in a frame, by number: registers 0..10, outgoing stack arguments, 8-byte slots of the stack
+
+ARGS = 16
+SLOTS = 32
+KEYS = 128  # numbers a frame
+
+
+def key_name(key: int) -> str:
+    """`r3`, `r11-8 (stored)`, `fp-16`; of an outer frame with its number."""
+    frame, at = divmod(key, KEYS)
+    name = f"r{at}" if at < ARGS else f"r11-{8 * (at - ARGS + 1)} (stored)"
+    if at >= SLOTS:
+        name = f"fp-{8 * (at - SLOTS + 1)}"
+    return f"{name} of frame {frame}" if frame else name
+
+
+class Outside:
+    """Something concrete that the abstract state does not mean. where: of key_name. value: a word, None: undefined."""
+
+    __slots__ = ("abstract", "value", "where")
+
+    def __init__(self, where: str, value: Word, abstract: str) -> None:
+        self.where = where
+        self.value = value
+        self.abstract = abstract
+
+
+class Relation:
+    """Of one program in one world; `env` is that of its verification."""
+
+    def __init__(self, env: Env, world: World) -> None:
+        self.env = env
+        self.world = world
+        self.may_tail_call = any(
+            i.is_call and i.src == isa.HELPER_CALL and i.imm == _TAIL_CALL for i in env.insns
+        )
+
+    def frames(
+        self, frames: Sequence[FuncState], actual: Sequence[Frame], loose: frozenset[int]
+    ) -> Iterator[Outside]:
+        """What of the concrete frames is outside. loose: keys of numbers that are not asked for."""
+        for number, (one, frame) in enumerate(zip(frames, actual, strict=True)):
+            first = number * KEYS
+            for at, (reg, word) in enumerate(zip(one.regs, frame.regs, strict=True)):
+                if reg.type != NOT_INIT and first + at not in loose and not self.word(reg, word, actual):
+                    if word is None and at == 0 and self.may_tail_call:
+                        continue  # what a tail call that failed left; the interpreter stops whoever reads it
+                    yield Outside(key_name(first + at), word, reg_text(number, reg))
+            for at, reg in enumerate(one.stack_args):
+                key = first + ARGS + at
+                if reg.type != NOT_INIT and key not in loose and not self.word(reg, frame.out[at], actual):
+                    yield Outside(key_name(key), frame.out[at], reg_text(number, reg))
+            yield from self._stack(number, one, frame, actual, loose)
+
+    def _stack(
+        self,
+        number: int,
+        one: FuncState,
+        frame: Frame,
+        actual: Sequence[Frame],
+        loose: frozenset[int],
+    ) -> Iterator[Outside]:
+        view = frame.region.view
+        for spi, slot in enumerate(one.stack):
+            key = number * KEYS + SLOTS + spi
+            if key in loose:
+                continue
+            at = isa.MAX_STACK - 8 * (spi + 1)
+            raw = bytes(view[at : at + 8])
+            if not self._slot(slot, raw, actual):
+                text = reg_text(number, slot.reg) if slot.is_spilled else f"bytes {slot.types[::-1].hex()}"
+                yield Outside(key_name(key), int.from_bytes(raw, "little"), text)
+
+    def _slot(self, slot: Slot, raw: bytes, actual: Sequence[Frame]) -> bool:
+        """raw: the bytes in the order of addresses; types run the other way."""
+        types = slot.types
+        if STACK_ZERO in types and any(
+            raw[7 - i] for i, byte_type in enumerate(types) if byte_type == STACK_ZERO
+        ):
+            return False
+        if types[7] != STACK_SPILL:
+            return True
+        size = 1
+        while size < 8 and types[7 - size] == STACK_SPILL:
+            size += 1
+        word = int.from_bytes(raw[:size], "little")
+        if size == 8:
+            return self.word(slot.reg, word, actual)
+        return slot.reg.type != SCALAR_VALUE or _low_bytes(slot.reg, word, size)
+
+    # ---- one register
+
+    def word(self, reg: Reg, word: Word, actual: Sequence[Frame]) -> bool:
+        """Whether a register's or slot's word is one that `reg` means. actual: the frames that reg.frameno counts."""
+        if reg.type == NOT_INIT:
+            return True
+        if word is None:
+            return False
+        if reg.type == SCALAR_VALUE:
+            return reg.num is UNKNOWN or reg.num.contains(word)
+        if word == 0 and reg.type & PTR_MAYBE_NULL:
+            return True
+        return self._pointer(reg, word, actual)
+
+    def _pointer(self, reg: Reg, word: int, actual: Sequence[Frame]) -> bool:
+        base = reg.base
+        if base == PTR_TO_MAP_VALUE:
+            return self._map_value(reg, word)
+        if base == PTR_TO_MEM and not reg.type & PTR_UNTRUSTED:
+            return self._memory(reg, word)
+        start = self._start(reg, actual)
+        if start is not None:
+            return reg.num.contains(word - start & U64) and self._in_reach(reg, start)
+        # objects that have no layout here: the pointer is one, if the verifier says so
+        return word != 0 or base == PTR_TO_BTF_ID or bool(reg.type & PTR_UNTRUSTED)
+
+    def _start(self, reg: Reg, actual: Sequence[Frame]) -> int | None:
+        """Where the object that `reg` points into begins, None if the type does not say."""
+        base, context, packet = reg.base, self.world.context, self.world.packet
+        if base == PTR_TO_STACK:
+            return actual[reg.frameno].low + isa.MAX_STACK
+        if base == PTR_TO_CTX:
+            return None if context is None else context.addr
+        if base == CONST_PTR_TO_MAP and reg.map.index >= 0:
+            return self.world.map_pointer(reg.map.index)
+        if base == PTR_TO_FUNC:
+            return function_address(self.env.layout.functions[reg.subprogno].start)
+        if packet is None:
+            return None
+        if base == PTR_TO_PACKET:
+            return packet.base + packet.data
+        if base == PTR_TO_PACKET_META:
+            return packet.base + packet.meta
+        if base == PTR_TO_PACKET_END:
+            return packet.base + packet.end
+        return None
+
+    def _in_reach(self, reg: Reg, start: int) -> bool:
+        """Bytes of the packet that were compared with its end do lie before it."""
+        packet = self.world.packet
+        if packet is None or reg.id or reg.base != PTR_TO_PACKET or reg.pkt_range <= 0:
+            return True
+        return start + reg.pkt_range <= packet.base + packet.end
+
+    def _memory(self, reg: Reg, word: int) -> bool:
+        """PTR_TO_MEM: as many bytes as the verifier counts on are there."""
+        if word == 0:
+            return False
+        if not reg.is_const or not reg.mem_size:
+            return True
+        start = word - reg.num.value & U64
+        region = self.world.memory.region_at(start)
+        return region is not None and start + reg.mem_size <= region.end
+
+    def _map_value(self, reg: Reg, word: int) -> bool:
+        """A pointer to a value: some value of the map begins at a distance that the offset allows."""
+        if word == 0:
+            return False
+        one = self.world.maps[reg.map.index] if reg.map.index >= 0 else None
+        values: int | None = getattr(one, "values", None)
+        step: int | None = getattr(one, "elem_size", None)
+        if one is not None and values is not None and step:
+            return _in_array(reg, word, one, values, step)
+        region = self.world.memory.region_at(word - reg.num.value & U64 if reg.is_const else word)
+        if region is None or region.kind != "value":
+            # of an element that was deleted, or behind an element
+            return True
+        behind = not reg.is_const and word >= region.end
+        return behind or one is None or reg.num.contains(word - region.base & U64)
+
+
+def _in_array(reg: Reg, word: int, one: Map, values: int, step: int) -> bool:
+    count = one.spec.max_entries * one.cpus
+    if reg.is_const:
+        at = word - reg.num.value - values
+        return at % step == 0 and 0 <= at < step * count
+    if count > _MANY:
+        return True
+    return any(reg.num.contains(word - start & U64) for start in range(values, values + step * count, step))
+
+
+def _low_bytes(reg: Reg, word: int, size: int) -> bool:
+    """Whether the low bytes of what `reg` means can be these."""
+    num = reg.num
+    if (word ^ num.value) & ~num.mask & ((1 << 8 * size) - 1):
+        return False
+    return size != 4 or cnum.contains(num.base32, num.size32, word, U32)
