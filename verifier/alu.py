@@ -300,13 +300,10 @@ def _moved(env: Env, insn: Insn, op: int, pointer: Reg, offset: Reg, from_dst: b
         return pointer.with_num(resync(moved))
     # A packet pointer moved by an unknown distance is the base of new comparisons with the packet's end.
     stays = pointer.pkt_range >= 0 and (known or (op == isa.SUB and num.smin >= 0))
-    # Moved by a known distance, a packet pointer's bounds only learn from its bits (seen on 7.3.4).
-    num = Num(*bounds_from_bits(*moved.parts())) if known and moved.mask else resync(moved)
-    return pointer.with_(
-        num=num,
-        id=pointer.id if known else env.new_id(),
-        aux=pointer.pkt_range if stays else 0,
-    )
+    pkt_range = pointer.pkt_range if stays else 0
+    # Moved by a known distance, or with a range still, its bounds only learn from its bits (seen on 7.3.4).
+    num = Num(*bounds_from_bits(*moved.parts())) if moved.mask and (known or pkt_range) else resync(moved)
+    return pointer.with_(num=num, id=pointer.id if known else env.new_id(), aux=pkt_range)
 
 
 def _check_movable(env: Env, dst: int, op: int, pointer: Reg, num: Num) -> None:
