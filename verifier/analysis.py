@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bpf import isa
 from verifier import calls
+from verifier.backtrack import simple_step
 from verifier.constfold import compute_const_regs, prune_dead_branches
 from verifier.env import Env
 from verifier.facts import Facts
@@ -35,6 +36,7 @@ def prepare(env: Env, tables: Mapping[int, tuple[int, ...]], edges: Sequence[Seq
     live_stack.run(calls.callees_first(edges)[::-1])
     compute_live_registers(env, flow)
     mark_fastcall_patterns(env)
+    env.steps = [simple_step(insn) for insn in env.insns]
 
 
 def follow_paths(env: Env) -> None:

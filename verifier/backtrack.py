@@ -258,3 +258,26 @@ def _ld(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: 
 
 
 _STEPS = (_ld, _ldx, _store, _store, _alu, _jump, _jump, _alu)  # by class
+
+
+def simple_step(insn: Insn) -> tuple[int, int, int] | None:
+    """What step_back does where the path noted nothing: (if one of these is wanted, drop these, want these).
+
+    None where more has to be looked at: calls, exits, stores and packet loads.
+    """
+    code = insn.code
+    cls = code & isa.CLASS_MASK
+    dst, src = 1 << insn.dst, 1 << insn.src
+    if not code:
+        return (0, 0, 0)
+    if code == isa.LD_IMM64 or cls == isa.LDX:
+        return (dst, dst, 0)
+    op = code & isa.OP_MASK
+    if cls in (isa.ALU, isa.ALU64):
+        if op in (isa.END, isa.NEG):
+            return (0, 0, 0)
+        more = src if code & isa.X and insn.src != isa.FP else 0
+        return (dst, dst if op == isa.MOV else 0, more)
+    if cls in (isa.JMP, isa.JMP32) and op not in (isa.CALL, isa.EXIT):
+        return (dst | src, 0, dst | src) if code & isa.X else (0, 0, 0)
+    return None

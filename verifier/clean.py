@@ -6,7 +6,7 @@ Source: clean_verifier_state of kernel/bpf/states.c. What is read again say Insn
 from typing import TYPE_CHECKING, Final
 
 from verifier.livestack import alive_masks
-from verifier.regs import NOT_INIT, NOT_INIT_REG, SCALAR_VALUE
+from verifier.regs import NOT_INIT_REG, SCALAR_VALUE
 from verifier.state import (
     POISON_SLOT,
     STACK_DYNPTR,
@@ -29,14 +29,14 @@ _SPECIAL: Final = (STACK_DYNPTR, STACK_ITER, STACK_IRQ_FLAG)
 
 def clean_verifier_state(env: "Env", state: VState) -> None:
     """Dead registers hold nothing afterwards, dead halves of slots are poisoned."""
-    masks = alive_masks(env, state)
-    for i, frame in enumerate(state.frames):
-        live = env.aux[state.frame_insn_idx(i)].live_regs
+    frames = state.frames
+    masks = alive_masks(env, state) if any(frame.stack for frame in frames) else None
+    for i, frame in enumerate(frames):
         regs = frame.regs
-        for r in range(10):
-            if not live >> r & 1 and regs[r].type != NOT_INIT:
+        for r in env.aux[state.frame_insn_idx(i)].dead_regs:
+            if regs[r] is not NOT_INIT_REG:
                 regs[r] = NOT_INIT_REG
-        if frame.stack:
+        if masks is not None and frame.stack:
             _clean_stack(frame, masks[i])
 
 

@@ -50,7 +50,8 @@ class InsnAux:
 
     prune_point, jmp_point, force_checkpoint: where states are kept, where history is recorded, where a state must be
       kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
-      cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before).
+      cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before);
+      dead_regs: numbers of the others of R0..R9.
     seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through.
     map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
       for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
@@ -61,6 +62,7 @@ class InsnAux:
     __slots__ = (
         "arena_args",
         "calls_callback",
+        "dead_regs",
         "fastcall_spills_num",
         "force_checkpoint",
         "in_fastcall",
@@ -86,6 +88,7 @@ class InsnAux:
         self.is_iter_next = False
         self.scc = 0
         self.live_regs = 0
+        self.dead_regs: tuple[int, ...] = ()
         self.seen = False
         self.ptr_type = NOT_INIT
         self.map_ptr: Any = None
@@ -105,7 +108,7 @@ class SubprogInfo:
     arg_cnt: parameters as the kernel's four bits hold them; set by btf_prepare_func_args only (B.1), 0 before.
     stack_arg_cnt: incoming + most outgoing stack-argument slots seen (C.1). max_out_stack_arg_cnt: highest slot written
       + 1. args, args_cached: parameter types as funccalls.py keeps them. unreliable: a call did not match its BTF (B.2).
-    called: some call may enter it: global functions are verified only then. stack_depth: bytes of r10 stack, as written.
+    called: calls enter it, in code that may (True) or may not sleep: a global function is verified for each. stack_depth: bytes of r10 stack, as written.
     fastcall_stack_off, keep_fastcall_stack: of fastcall patterns. Effects: might_sleep, changes_pkt_data, might_throw.
     verified_insns: insn_processed of this function alone, insns_self and insns_total of the statistics.
     """
@@ -140,7 +143,7 @@ class SubprogInfo:
         self.args: Any = None
         self.args_cached = False
         self.unreliable = False
-        self.called = False
+        self.called: set[bool] = set()
         self.stack_depth = 0
         self.fastcall_stack_off = 0
         self.keep_fastcall_stack = False
@@ -237,6 +240,7 @@ class Env:
         self.explored: list[list[VState]] = [[] for _ in program.insns]
         self.visits: dict[Chain, Visit] = {}
         self.live_stack: Any = None
+        self.steps: list[tuple[int, int, int] | None] = []
         self.id_gen = 0
         self.insn_processed = 0
         self.prev_insn_processed = 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ALL: Final = 0xFFFF
 _CALLER_SAVED: Final = 0b11_1111
 _ARGS: Final = 0b11_1110
+_DEAD: Final = tuple(tuple(r for r in range(10) if not mask >> r & 1) for mask in range(1 << 10))
 
 
 def num_params(env: "Env", at: int) -> int | None:
@@ -49,6 +50,7 @@ def compute_live_registers(env: "Env", flow: Flow) -> None:
                 changed = True
     for aux, mask in zip(env.aux, live, strict=True):
         aux.live_regs = mask
+        aux.dead_regs = _DEAD[mask & 0x3FF]
 
 
 def _use_def(env: "Env", at: int, insn: Insn) -> tuple[int, int]:

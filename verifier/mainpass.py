@@ -59,26 +59,30 @@ def do_check_subprogs(env: "Env") -> None:
         return
     for info in env.subprogs:
         if info.is_exception_cb:
-            info.called = True
-    verified: set[int] = set()
+            info.called.add(env.sleepable)
+    verified: set[tuple[int, bool]] = set()
     found = True
     while found:
         found = False
         for index, info in enumerate(env.subprogs):
-            if index and info.function.is_global and info.called and index not in verified:
-                check_subprog(env, index)
+            if not index or not info.function.is_global:
+                continue
+            for sleepable in sorted(info.called):
+                if (index, sleepable) in verified:
+                    continue
+                check_subprog(env, index, sleepable)
                 if env.verbose:
                     name = info.function.name
                     env.write_note(f"Func#{index} ('{name}') is safe for any args that match its prototype\n")
-                verified.add(index)
+                verified.add((index, sleepable))
                 found = True
 
 
-def check_subprog(env: "Env", subprogno: int) -> None:
+def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> None:
     """All paths from a function's entry (do_check_common)."""
     env.insn_idx = env.layout.functions[subprogno].start
     env.prev_line_info = None
-    enter_subprog(env, subprogno)
+    enter_subprog(env, subprogno, sleepable)
     _do_check(env)
     if not env.verbose2:
         env.reset_log(0)
@@ -88,11 +92,13 @@ def check_subprog(env: "Env", subprogno: int) -> None:
         states.clear()
 
 
-def _do_check(env: "Env") -> None:
+def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes through
     """The worklist (do_check)."""
     insns, aux = env.insns, env.aux
     handlers = _HANDLERS
     count = len(insns)
+    limit = env.insn_limit
+    subprogs = env.subprogs
     state = env.cur_state
     recorder = env.recorder
     show_state = False
@@ -105,7 +111,12 @@ def _do_check(env: "Env") -> None:
             env.refuse("EFAULT", f"invalid insn idx {at} insn_cnt {count}")
         insn = insns[at]
         here = aux[at]
-        _count_insn(env)
+        env.insn_processed += 1
+        frame = state.frames[-1]
+        frame.insns_subtotal += 1
+        subprogs[frame.subprogno].insns_self += 1
+        if env.insn_processed > limit:
+            env.refuse("E2BIG", f"BPF program is too large. Processed {env.insn_processed} insn")
         state.last_insn_idx = prev_insn_idx
         state.insn_idx = at
         if recorder is not None:
@@ -141,16 +152,6 @@ def _do_check(env: "Env") -> None:
         env.insn_idx = branch.insn_idx
         prev_insn_idx = branch.prev_insn_idx
         show_state = True
-
-
-def _count_insn(env: "Env") -> None:
-    """account_processed_insn, and the limit."""
-    env.insn_processed += 1
-    frame = env.cur_state.frames[-1]
-    frame.insns_subtotal += 1
-    env.subprogs[frame.subprogno].insns_self += 1
-    if env.insn_processed > env.insn_limit:
-        env.refuse("E2BIG", f"BPF program is too large. Processed {env.insn_processed} insn")
 
 
 def _account_path(env: "Env") -> None:

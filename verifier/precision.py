@@ -107,15 +107,25 @@ def _through_stretch(
     history = state.jmp_history
     left = len(history)
     first = state.first_insn_idx
+    steps = None if env.verbose2 else env.steps
+    regs = bt.regs
     i = last_idx
     while True:
         if skip_first:
             skip_first = False
         else:
             hist = history[left - 1] if left and history[left - 1].idx == i else None
-            step_back(env, bt, i, subseq_idx, hist)
-        if bt.empty:
-            return True
+            simple = None if steps is None or (hist and (hist.flags or hist.linked_regs)) else steps[i]
+            if simple is None:
+                step_back(env, bt, i, subseq_idx, hist)
+                if bt.empty:
+                    return True
+            else:
+                mask = regs[bt.frame]
+                if mask & simple[0]:
+                    regs[bt.frame] = mask = mask & ~simple[1] | simple[2]
+                    if not mask and bt.empty:
+                        return True
         subseq_idx = i
         if i == first and (left == 0 or (left == 1 and history[0].idx == i)):
             return False
