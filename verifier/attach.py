@@ -62,6 +62,7 @@ _SLEEPABLE: Final = frozenset(
         "inode_getattr",
         "inode_getxattr",
         "inode_mknod",
+        "inode_need_killpriv",
         "inode_post_removexattr",
         "inode_post_setxattr",
         "inode_readlink",
