@@ -79,7 +79,7 @@ def test_run_json(bpfemu: Command, sum7: Path) -> None:
     assert result["sandbox"]["violations"] == []
 
 
-@pytest.mark.parametrize("file", sorted((FIXTURES / "text").glob("*.bpf")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((FIXTURES / "text").rglob("*.bpf")), ids=lambda file: file.stem)
 def test_every_text_fixture_meets_its_own_expectation(bpfemu: Command, file: Path) -> None:
     ran = bpfemu("run", file, "--json")
     result = json.loads(ran.out)
