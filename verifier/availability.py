@@ -201,34 +201,40 @@ _KFUNC_SETS: tuple[tuple[str, str], ...] = (
     (_SKB, "bpf_dynptr_from_skb"),
     (
         _GENERIC,
-        "bpf_cgroup_acquire bpf_cgroup_ancestor bpf_cgroup_from_id bpf_cgroup_release bpf_key_put bpf_list_add"
-        " bpf_list_back bpf_list_del bpf_list_empty bpf_list_front bpf_list_is_first bpf_list_is_last"
-        " bpf_list_pop_back bpf_list_pop_front bpf_list_push_back bpf_list_push_back_impl bpf_list_push_front"
-        " bpf_list_push_front_impl bpf_lookup_system_key bpf_lookup_user_key bpf_obj_drop bpf_obj_drop_impl"
-        " bpf_obj_new bpf_obj_new_impl bpf_percpu_obj_drop bpf_percpu_obj_drop_impl bpf_percpu_obj_new"
-        " bpf_percpu_obj_new_impl bpf_rbtree_add bpf_rbtree_add_impl bpf_rbtree_first bpf_rbtree_left"
-        " bpf_rbtree_remove bpf_rbtree_right bpf_rbtree_root bpf_refcount_acquire bpf_refcount_acquire_impl"
-        " bpf_send_signal_task bpf_task_acquire bpf_task_from_pid bpf_task_from_vpid bpf_task_get_cgroup1"
-        " bpf_task_release bpf_task_under_cgroup bpf_throw bpf_verify_pkcs7_signature",
+        (
+            "bpf_cgroup_acquire bpf_cgroup_ancestor bpf_cgroup_from_id bpf_cgroup_release bpf_key_put bpf_list_add"
+            " bpf_list_back bpf_list_del bpf_list_empty bpf_list_front bpf_list_is_first bpf_list_is_last"
+            " bpf_list_pop_back bpf_list_pop_front bpf_list_push_back bpf_list_push_back_impl bpf_list_push_front"
+            " bpf_list_push_front_impl bpf_lookup_system_key bpf_lookup_user_key bpf_obj_drop bpf_obj_drop_impl"
+            " bpf_obj_new bpf_obj_new_impl bpf_percpu_obj_drop bpf_percpu_obj_drop_impl bpf_percpu_obj_new"
+            " bpf_percpu_obj_new_impl bpf_rbtree_add bpf_rbtree_add_impl bpf_rbtree_first bpf_rbtree_left"
+            " bpf_rbtree_remove bpf_rbtree_right bpf_rbtree_root bpf_refcount_acquire bpf_refcount_acquire_impl"
+            " bpf_send_signal_task bpf_task_acquire bpf_task_from_pid bpf_task_from_vpid bpf_task_get_cgroup1"
+            " bpf_task_release bpf_task_under_cgroup bpf_throw bpf_verify_pkcs7_signature"
+        ),
     ),
     (_CGROUP, "bpf_icmp_send bpf_sock_addr_set_sun_path bpf_sock_ops_enable_tx_tstamp"),
     (
         f"syscall struct_ops {_TRACING}",
-        "bpf_cpumask_acquire bpf_cpumask_and bpf_cpumask_any_and_distribute bpf_cpumask_any_distribute"
-        " bpf_cpumask_clear bpf_cpumask_clear_cpu bpf_cpumask_copy bpf_cpumask_create bpf_cpumask_empty"
-        " bpf_cpumask_equal bpf_cpumask_first bpf_cpumask_first_and bpf_cpumask_first_zero bpf_cpumask_full"
-        " bpf_cpumask_intersects bpf_cpumask_or bpf_cpumask_populate bpf_cpumask_release bpf_cpumask_set_cpu"
-        " bpf_cpumask_setall bpf_cpumask_subset bpf_cpumask_test_and_clear_cpu bpf_cpumask_test_and_set_cpu bpf_cpumask_test_cpu"
-        " bpf_cpumask_weight bpf_cpumask_xor bpf_iter_scx_dsq_destroy"
-        " bpf_iter_scx_dsq_new bpf_iter_scx_dsq_next",
+        (
+            "bpf_cpumask_acquire bpf_cpumask_and bpf_cpumask_any_and_distribute bpf_cpumask_any_distribute"
+            " bpf_cpumask_clear bpf_cpumask_clear_cpu bpf_cpumask_copy bpf_cpumask_create bpf_cpumask_empty"
+            " bpf_cpumask_equal bpf_cpumask_first bpf_cpumask_first_and bpf_cpumask_first_zero bpf_cpumask_full"
+            " bpf_cpumask_intersects bpf_cpumask_or bpf_cpumask_populate bpf_cpumask_release bpf_cpumask_set_cpu"
+            " bpf_cpumask_setall bpf_cpumask_subset bpf_cpumask_test_and_clear_cpu bpf_cpumask_test_and_set_cpu bpf_cpumask_test_cpu"
+            " bpf_cpumask_weight bpf_cpumask_xor bpf_iter_scx_dsq_destroy"
+            " bpf_iter_scx_dsq_new bpf_iter_scx_dsq_next"
+        ),
     ),
     ("lsm syscall", "bpf_ksock_acquire bpf_ksock_release bpf_ksock_send"),
     ("sched_cls sched_act xdp", "bpf_crypto_decrypt bpf_crypto_encrypt"),
     ("kprobe tracing", "bpf_session_cookie bpf_session_is_return"),
     (
         "lsm",
-        "bpf_get_dentry_xattr bpf_get_file_xattr bpf_get_fsverity_digest bpf_get_task_exe_file bpf_path_d_path"
-        " bpf_put_file bpf_real_data_inode bpf_remove_dentry_xattr bpf_set_dentry_xattr bpf_sock_read_xattr",
+        (
+            "bpf_get_dentry_xattr bpf_get_file_xattr bpf_get_fsverity_digest bpf_get_task_exe_file bpf_path_d_path"
+            " bpf_put_file bpf_real_data_inode bpf_remove_dentry_xattr bpf_set_dentry_xattr bpf_sock_read_xattr"
+        ),
     ),
     ("struct_ops", "bpf_io_uring_get_region bpf_io_uring_submit_sqes bpf_kfree_skb bpf_skb_get_hash"),
     ("sched_cls sched_act", "bpf_dynptr_from_skb_meta"),
@@ -238,8 +244,10 @@ _KFUNC_SETS: tuple[tuple[str, str], ...] = (
     ("xdp", "bpf_dynptr_from_xdp bpf_xdp_get_xfrm_state bpf_xdp_pull_data bpf_xdp_xfrm_state_release"),
     (
         "syscall",
-        "bpf_crypto_ctx_acquire bpf_crypto_ctx_create bpf_crypto_ctx_release bpf_ksock_connect bpf_ksock_create"
-        " bpf_wakeup_sources_get_head bpf_wakeup_sources_read_lock bpf_wakeup_sources_read_unlock",
+        (
+            "bpf_crypto_ctx_acquire bpf_crypto_ctx_create bpf_crypto_ctx_release bpf_ksock_connect bpf_ksock_create"
+            " bpf_wakeup_sources_get_head bpf_wakeup_sources_read_lock bpf_wakeup_sources_read_unlock"
+        ),
     ),
 )
 _KFUNC_TYPES: dict[str, frozenset[str]] = {

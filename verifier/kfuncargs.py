@@ -7,30 +7,32 @@ from collections.abc import Callable
 from typing import Final
 
 from verifier.callargs import (
-    CallMeta,
     check_func_arg_reg_off,
     process_const_alloc_mem_size,
     process_const_arg,
     process_map_ptr_arg,
 )
-from verifier.dynptr import dynptr_flag, process_dynptr_func
 from verifier.env import Env, get_func_arg_reg, reg_arg_name
 from verifier.fields import reg_btf_record, type_is_ptr_alloc_obj
 from verifier.graphs import (
     ALLOCATED,
-    RBTREE_ADD,
-    check_graph_node,
-    check_graph_root,
 )
 from verifier.helperargs import check_arg_const_str, check_map_field_pointer
 from verifier.helpermem import check_mem_reg, check_mem_size_reg
-from verifier.iters import check_iter, destroy_iter, new_iter
+from verifier.kfuncobjects import (
+    KCall,
+    dynptr_arg,
+    irq_flag_arg,
+    iter_arg,
+    list_head_arg,
+    list_node_arg,
+    need_referenced,
+    rb_node_arg,
+    rb_root_arg,
+)
 from verifier.kfuncprotos import PROJECTIONS, KArg
 from verifier.locks import (
-    IRQ_LOCK_KFUNC,
-    IRQ_NATIVE_KFUNC,
     in_rbtree_lock_required_cb,
-    process_irq_flag,
     process_spin_lock,
 )
 from verifier.precision import mark_arg_precision
@@ -38,16 +40,9 @@ from verifier.references import reg_is_referenced
 from verifier.refused import Refused
 from verifier.regions import BPF_READ, BPF_WRITE
 from verifier.regs import (
-    BPF_DYNPTR_TYPE_INVALID,
     CONST_PTR_TO_MAP,
-    DYNPTR_TYPE_FILE,
-    DYNPTR_TYPE_SKB,
-    DYNPTR_TYPE_SKB_META,
-    DYNPTR_TYPE_XDP,
     MEM_PERCPU,
     MEM_RCU,
-    MEM_UNINIT,
-    NON_OWN_REF,
     OBJ_RELEASE,
     PTR_MAYBE_NULL,
     PTR_TO_ARENA,
@@ -57,13 +52,10 @@ from verifier.regs import (
     PTR_TO_MAP_VALUE,
     PTR_TO_SOCK_COMMON,
     PTR_TO_SOCKET,
-    PTR_TO_STACK,
     PTR_TO_TCP_SOCK,
     SCALAR_VALUE,
-    Reg,
     base_type,
 )
-from verifier.sections import in_sleepable
 from verifier.statelog import btf_type_name, reg_type_str
 from verifier.structs import ids_match
 from verifier.trust import bpf_type_has_unsafe_modifiers, is_trusted_reg
@@ -76,32 +68,8 @@ _STRUCT_OF: Final = {
     CONST_PTR_TO_MAP: "bpf_map",
 }
 _TYPE_OF: Final = {struct: reg_type for reg_type, struct in _STRUCT_OF.items()}
-_DYNPTR_FLAGS: Final = {
-    "bpf_dynptr_from_skb": DYNPTR_TYPE_SKB,
-    "bpf_dynptr_from_xdp": DYNPTR_TYPE_XDP,
-    "bpf_dynptr_from_skb_meta": DYNPTR_TYPE_SKB_META,
-    "bpf_dynptr_from_file": DYNPTR_TYPE_FILE,
-    "bpf_dynptr_file_discard": DYNPTR_TYPE_FILE | OBJ_RELEASE,
-}
 _KIND_OF: Final = {"dynptr": "ARG_PTR_TO_DYNPTR", "ctx": "ARG_PTR_TO_CTX"}
 _NOCAST_SUFFIX: Final = "___init"
-_TRACE_ITER: Final = 28
-
-
-class KCall:
-    """A kfunc call at hand and the argument that is looked at. flags: of the kfunc."""
-
-    __slots__ = ("arg", "argno", "flags", "func", "insn_idx", "meta", "name", "reg")
-
-    def __init__(self, func: str, flags: frozenset[str], insn_idx: int, meta: CallMeta) -> None:
-        self.func = func
-        self.flags = flags
-        self.insn_idx = insn_idx
-        self.meta = meta
-        self.arg: KArg
-        self.argno = 0
-        self.reg: Reg
-        self.name = ""
 
 
 def check_kfunc_args(env: Env, call: KCall, args: list[KArg]) -> None:
@@ -268,13 +236,8 @@ def _alloc_btf_id(env: Env, call: KCall) -> None:
             env.refuse("EINVAL", f"{call.name} expected for bpf_percpu_obj_drop()")
     else:
         env.refuse("EINVAL", f"{call.name} expected pointer to allocated object")
-    _need_referenced(env, reg)
+    need_referenced(env, reg)
     call.meta.arg_btf, call.meta.arg_btf_id = reg.btf, reg.btf_id
-
-
-def _need_referenced(env: Env, reg: Reg) -> None:
-    if not reg_is_referenced(env, reg):
-        env.refuse("EINVAL", "allocated object must be referenced")
 
 
 def _refcounted_kptr(env: Env, call: KCall) -> None:
@@ -289,89 +252,6 @@ def _refcounted_kptr(env: Env, call: KCall) -> None:
     if not record.has("bpf_refcount"):
         env.refuse("EINVAL", f"{call.name} doesn't point to a type with bpf_refcount field")
     call.meta.arg_btf, call.meta.arg_btf_id = reg.btf, reg.btf_id
-
-
-# ---- objects on the stack
-
-
-def _dynptr(env: Env, call: KCall) -> None:
-    meta = call.meta
-    flags = MEM_UNINIT if call.arg.name.endswith("__uninit") else 0
-    flags |= _DYNPTR_FLAGS.get(call.func, 0)
-    if call.func == "bpf_dynptr_clone" and flags & MEM_UNINIT:
-        if meta.dynptr.type == BPF_DYNPTR_TYPE_INVALID:
-            env.bug("no dynptr type for parent of clone")
-        flags |= dynptr_flag(meta.dynptr.type)
-    process_dynptr_func(env, call.reg, call.argno, call.insn_idx, flags, meta.ref_obj, meta.dynptr)
-
-
-def _iter(env: Env, call: KCall) -> None:
-    reg, arg, meta = call.reg, call.arg, call.meta
-    if call.func == "bpf_iter_css_task_new" and not _may_iterate_css_tasks(env):
-        env.refuse("EINVAL", "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs")
-    if reg.type != PTR_TO_STACK:
-        env.refuse("EINVAL", f"{call.name} expected pointer to an iterator on stack")
-    if not arg.struct.startswith("bpf_iter_") or not arg.size:
-        env.refuse("EINVAL", f"expected valid iter pointer as {call.name}")
-    if "iter_new" in call.flags:
-        rcu = "rcu_protected" in call.flags
-        new_iter(env, reg, call.argno, call.insn_idx, arg.struct, arg.size, rcu)
-        return
-    held = check_iter(env, reg, call.argno, arg.struct, arg.size, call.func, meta.iter)
-    meta.ref_obj.update(held)
-    if "iter_destroy" in call.flags:
-        destroy_iter(env, meta.iter, arg.size)
-
-
-def _may_iterate_css_tasks(env: Env) -> bool:
-    if env.prog_type == "lsm":
-        return True
-    if env.prog_type == "tracing" and env.program.expected_attach_type == _TRACE_ITER:
-        return True
-    return in_sleepable(env)
-
-
-def _irq_flag(env: Env, call: KCall) -> None:
-    if call.reg.type != PTR_TO_STACK:
-        env.refuse("EINVAL", f"{call.name} doesn't point to an irq flag on stack")
-    save = call.func in ("bpf_local_irq_save", "bpf_res_spin_lock_irqsave")
-    kfunc_class = IRQ_LOCK_KFUNC if "spin" in call.func else IRQ_NATIVE_KFUNC
-    process_irq_flag(env, call.reg, call.argno, save=save, kfunc_class=kfunc_class)
-
-
-# ---- lists and trees
-
-
-def _list_head(env: Env, call: KCall) -> None:
-    check_graph_root(env, call.reg, call.argno, "bpf_list_head", call.meta)
-
-
-def _rb_root(env: Env, call: KCall) -> None:
-    check_graph_root(env, call.reg, call.argno, "bpf_rb_root", call.meta)
-
-
-def _list_node(env: Env, call: KCall) -> None:
-    reg = call.reg
-    non_owning = bool(reg.type & NON_OWN_REF) and not reg_is_referenced(env, reg)
-    if not (call.arg.name.endswith("__nonown_allowed") and non_owning):
-        if reg.type != ALLOCATED:
-            env.refuse("EINVAL", f"{call.name} expected pointer to allocated object")
-        _need_referenced(env, reg)
-    check_graph_node(env, reg, call.argno, "bpf_list_head", "bpf_list_node", call.meta)
-
-
-def _rb_node(env: Env, call: KCall) -> None:
-    reg = call.reg
-    if call.func in RBTREE_ADD:
-        if reg.type != ALLOCATED:
-            env.refuse("EINVAL", f"{call.name} expected pointer to allocated object")
-        _need_referenced(env, reg)
-    else:
-        if not reg.type & NON_OWN_REF and not reg_is_referenced(env, reg):
-            env.refuse("EINVAL", f"{call.func} can only take non-owning or refcounted bpf_rb_node pointer")
-        if in_rbtree_lock_required_cb(env):
-            env.refuse("EINVAL", f"{call.func} not allowed in rbtree cb")
-    check_graph_node(env, reg, call.argno, "bpf_rb_root", "bpf_rb_node", call.meta)
 
 
 # ---- maps and what lies in them
@@ -422,19 +302,19 @@ _CHECKS: Final[dict[str, Callable[[Env, KCall], None]]] = {
     "ctx": _ctx,
     "alloc_btf_id": _alloc_btf_id,
     "refcounted_kptr": _refcounted_kptr,
-    "dynptr": _dynptr,
-    "iter": _iter,
-    "list_head": _list_head,
-    "list_node": _list_node,
-    "rb_root": _rb_root,
-    "rb_node": _rb_node,
+    "dynptr": dynptr_arg,
+    "iter": iter_arg,
+    "list_head": list_head_arg,
+    "list_node": list_node_arg,
+    "rb_root": rb_root_arg,
+    "rb_node": rb_node_arg,
     "const_str": _const_str,
     "const_map": _const_map,
     "btf_id": _btf_id,
     "wq": _map_field("bpf_wq"),
     "timer": _map_field("bpf_timer"),
     "task_work": _map_field("bpf_task_work"),
-    "irq_flag": _irq_flag,
+    "irq_flag": irq_flag_arg,
     "res_spin_lock": _res_spin_lock,
     "callback": _callback,
     "arena": _arena,

@@ -27,7 +27,8 @@ from verifier.graphs import (
 )
 from verifier.helpercalls import release_reg
 from verifier.iters import iter_state, process_iter_next_call
-from verifier.kfuncargs import KCall, check_kfunc_args
+from verifier.kfuncargs import check_kfunc_args
+from verifier.kfuncobjects import KCall
 from verifier.kfuncprotos import KArg, describe, is_scalar_struct, struct_name
 from verifier.locks import in_rbtree_lock_required_cb, in_sleepable_context, non_sleepable_context_description
 from verifier.maps import struct_record
