@@ -20,6 +20,7 @@ from verifier.regs import (
     PTR_TO_SOCK_COMMON,
     PTR_TO_SOCKET,
     PTR_TO_TCP_SOCK,
+    PTR_TO_XDP_SOCK,
     PTR_TRUSTED,
     PTR_UNTRUSTED,
     Reg,
@@ -36,6 +37,7 @@ _NEVER_NULL: Final = frozenset(
         PTR_TO_MAP_VALUE,
         PTR_TO_MAP_KEY,
         PTR_TO_SOCK_COMMON,
+        PTR_TO_XDP_SOCK,
         CONST_PTR_TO_MAP,
     }
 )
