@@ -69,6 +69,12 @@ class _Walk:
             if in_callback:
                 text = f"bpf_throw kfunc (insn {at}) cannot be called from callback subprog {node}"
                 env.refuse("EINVAL", text, insn=at)
+        if in_callback and env.subprogs[node].function.has_ld_abs:
+            env.refuse(
+                "EINVAL",
+                "cannot use BPF_LD_[ABS|IND] within callback",
+                insn=env.subprogs[node].function.start,
+            )
         reaches = False
         for edge in self.edges[node]:
             target = env.subprogs[edge.target]

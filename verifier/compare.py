@@ -270,6 +270,7 @@ def states_maybe_looping(old: VState, cur: VState) -> bool:
             and was.id == reg.id
             and was.parent_id == reg.parent_id
             and was.delta == reg.delta
+            and was.frameno == reg.frameno
             and was.aux == reg.aux
             and was.num == reg.num
         ):

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 MAIN_FUNC = -1  # the call site of a function that nothing called
 
 
-def enter_subprog(env: "Env", subprogno: int) -> None:
-    """The current state becomes the one in which verification of a function starts."""
+def enter_subprog(env: "Env", subprogno: int, sleepable: bool | None) -> None:
+    """The current state becomes the one in which verification of a function starts.
+
+    sleepable: what its callers may do, None for what the program may.
+    """
     state = VState()
     frame = FuncState(MAIN_FUNC, 0, subprogno)
     state.frames.append(frame)
-    state.in_sleepable = env.sleepable
+    state.in_sleepable = env.sleepable if sleepable is None else sleepable
     state.first_insn_idx = env.layout.functions[subprogno].start
     env.enter_state(state)
     env.scratched_regs = env.scratched_stack_slots = (1 << 64) - 1
@@ -88,5 +91,4 @@ def _argument(env: "Env", arg: ArgInfo) -> Reg:
     if arg.kind != "ARG_PTR_TO_BTF_ID":
         env.bug(f"unhandled arg type {arg.kind}")
     flags = arg.flags & (PTR_MAYBE_NULL | PTR_UNTRUSTED | PTR_TRUSTED)
-    ref = env.new_id() if flags & PTR_MAYBE_NULL else 0
-    return pointer_reg(PTR_TO_BTF_ID | flags, id=ref, aux=(arg.btf, arg.btf_id))
+    return pointer_reg(PTR_TO_BTF_ID | flags, id=env.new_id(), aux=(arg.btf, arg.btf_id))

@@ -108,7 +108,8 @@ class SubprogInfo:
     arg_cnt: parameters as the kernel's four bits hold them; set by btf_prepare_func_args only (B.1), 0 before.
     stack_arg_cnt: incoming + most outgoing stack-argument slots seen (C.1). max_out_stack_arg_cnt: highest slot written
       + 1. args, args_cached: parameter types as funccalls.py keeps them. unreliable: a call did not match its BTF (B.2).
-    called: calls enter it, in code that may (True) or may not sleep: a global function is verified for each. stack_depth: bytes of r10 stack, as written.
+    called: calls enter it, in code that may (True) or may not sleep: a global function is verified for each.
+    stack_depth: bytes of r10 stack, as written.
     fastcall_stack_off, keep_fastcall_stack: of fastcall patterns. Effects: might_sleep, changes_pkt_data, might_throw.
     verified_insns: insn_processed of this function alone, insns_self and insns_total of the statistics.
     """

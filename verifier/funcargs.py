@@ -22,6 +22,8 @@ from verifier.regs import (
     PTR_MAYBE_NULL,
     PTR_TO_ARENA,
     PTR_TO_CTX,
+    PTR_TO_PACKET,
+    PTR_TO_PACKET_META,
     PTR_TRUSTED,
     PTR_UNTRUSTED,
     SCALAR_VALUE,
@@ -175,7 +177,7 @@ class _Reader:
             if "nonnull" in tags:
                 raise self.fail("EINVAL", invalid)
             null = PTR_MAYBE_NULL if "nullable" in tags else 0
-            return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_TRUSTED | null, btf_id=target.name)
+            return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_TRUSTED | null, btf_id=_essential(target.name))
         if "untrusted" in tags:
             return self._untrusted(i, target, tags)
         if "arena" in tags:
@@ -194,7 +196,7 @@ class _Reader:
             raise self.fail("EINVAL", f"arg#{i} untrusted cannot be combined with any other tags")
         if target.kind in (Kind.VOID, *_INTEGERS):
             return ArgInfo("ARG_PTR_TO_MEM", MEM_RDONLY | PTR_UNTRUSTED)
-        return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_UNTRUSTED, btf_id=target.name)
+        return ArgInfo("ARG_PTR_TO_BTF_ID", PTR_UNTRUSTED, btf_id=_essential(target.name))
 
     def _is_context(self, type_id: int, target: BtfType) -> bool:
         """btf_is_prog_ctx_type: the struct has the name of this program type's context."""
@@ -221,6 +223,11 @@ class _Reader:
         raise self.fail("EINVAL", f"{what} size cannot be determined: -22")
 
 
+def _essential(name: str) -> str:
+    """A struct's name without its "flavor", which user space appends to tell its own versions of a struct apart."""
+    return name.partition("___")[0]
+
+
 # ---- calls
 
 
@@ -245,14 +252,14 @@ def btf_check_subprog_call(env: Env, subprogno: int) -> str:
             check_outgoing_stack_args(env, sub.arg_cnt)
         if not errno:
             for argno, info in enumerate(sub.args, 1):
-                _check_arg(env, argno, info, get_func_arg_reg(env, argno))
+                _check_arg(env, subprogno, argno, info, get_func_arg_reg(env, argno))
     except Refused as no:
         errno = no.errno
     sub.unreliable |= bool(errno)
     return errno
 
 
-def _check_arg(env: Env, argno: int, info: ArgInfo, reg: Reg) -> None:
+def _check_arg(env: Env, subprogno: int, argno: int, info: ArgInfo, reg: Reg) -> None:
     """One argument against its parameter (btf_check_func_arg_match)."""
     name = reg_arg_name(argno)
     if info.kind == "ARG_ANYTHING":
@@ -265,6 +272,8 @@ def _check_arg(env: Env, argno: int, info: ArgInfo, reg: Reg) -> None:
         if reg.type != PTR_TO_CTX:
             env.refuse("EINVAL", f"{name} expects pointer to ctx")
     elif info.kind == "ARG_PTR_TO_MEM":
+        if reg.type in (PTR_TO_PACKET, PTR_TO_PACKET_META) and env.subprogs[subprogno].changes_pkt_data:
+            env.refuse("EINVAL", f"{name} is a packet pointer, but func#{subprogno} may change packet data")
         _check_memory(env, argno, info, reg)
     elif info.kind == "ARG_PTR_TO_ARENA":
         if reg.type not in (PTR_TO_ARENA, SCALAR_VALUE):

@@ -20,6 +20,7 @@ from verifier.funcargs import btf_check_subprog_call, subprog_name
 from verifier.locks import in_sleepable_context, non_sleepable_context_description
 from verifier.references import clear_all_pkt_pointers
 from verifier.regs import NOT_INIT_REG, UNKNOWN_REG
+from verifier.sections import in_rcu_cs
 from verifier.stackargs import invalidate_outgoing_stack_args
 from verifier.state import FuncState, VState
 from verifier.statelog import print_verifier_state
@@ -73,7 +74,7 @@ def _call_global(env: Env, subprogno: int, errno: str) -> bool:
         env.write_note(f"Func#{subprogno} ('{name}') is global and assumed valid.\n")
     if sub.changes_pkt_data:
         clear_all_pkt_pointers(env)
-    sub.called = True
+    sub.called.add(not in_rcu_cs(env))
     caller = env.func
     _clear_caller_saved(env, caller)
     invalidate_outgoing_stack_args(caller)
