@@ -7,11 +7,13 @@ Off unless Env.recorder is set. Knows no rules.
 
 from typing import TYPE_CHECKING
 
+from bpf import isa
 from verifier.state import FuncState, VState
 
 if TYPE_CHECKING:
     from verifier.env import Env
 
+_ALU = (isa.ALU, isa.ALU64)
 LIMIT = 200_000  # visits; what a longer verification does is not kept
 
 
@@ -44,6 +46,7 @@ class Recorder:
         self.visits = 0
         self.env: Env | None = None
         self._last: Visit | None = None
+        self._origin: Visit | None = None  # what `_last` follows
         self._state: VState | None = None
         self._origins: dict[int, Visit] = {}  # by identity of a waiting branch's state
         self._kept: dict[int, tuple[VState, Visit]] = {}
@@ -61,16 +64,22 @@ class Recorder:
             return
         state = env.cur_state
         one = Visit(insn, [frame.copy() for frame in state.frames])
-        last = self._last
+        last, origin = self._last, self._origin
         if state is not self._state and state.parent is None and env.prev_insn_idx < 0:
             self.roots[insn] = one
+            self._origin = None
         elif last is not None:
-            before = last if state is self._state else self._origins.pop(id(state), last)
-            before.followers.append(one)
             for waiting in reversed(env.pending):
                 if id(waiting.state) in self._origins:
                     break
-                self._origins[id(waiting.state)] = last
+                # An AND or OR may be taken twice, with a number known in one case: both are followers of what came before.
+                again = (
+                    origin is not None and waiting.insn_idx == last.insn and env.insns[last.insn].cls in _ALU
+                )
+                self._origins[id(waiting.state)] = origin if again and origin is not None else last
+            before = last if state is self._state else self._origins.pop(id(state), last)
+            before.followers.append(one)
+            self._origin = before
         self._last = one
         self._state = state
 

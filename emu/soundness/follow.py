@@ -65,7 +65,7 @@ class Follower:
         elif frame.unit is not self._unit:
             return  # another program, after a tail call
         else:
-            following = self._following(frames)
+            following = list(self._following(frames))
         self._candidates = self._staying(frame.pc, following, frames)
         self._at, self._depth = frame.pc, depth
         self._waits = frame.waiting is not None

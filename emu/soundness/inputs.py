@@ -60,7 +60,7 @@ def _one(prog_type: str, own: RunInput, rng: random.Random) -> RunInput:
     if prog_type in _PACKETS:
         size = rng.choice((14, 15, 20, 34, 42, 54, 64, 65, 100, 128, 300, 1500))
         data = bytearray(_bytes(rng, size))
-        if rng.random() < 0.5:
+        if size >= 54 and rng.random() < 0.5:
             data[12:14] = rng.choice((b"\x08\x00", b"\x86\xdd"))
         if own.data_in and rng.random() < 0.5:
             data[: len(own.data_in)] = own.data_in[:size]
