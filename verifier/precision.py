@@ -68,7 +68,8 @@ def walk_back(env: "Env", start: VState, bt: Backtrack) -> bool:
     """Follows what `bt` wants back along the path to `start`, marking checkpoints; whether any mark is new."""
     changed = False
     state = start
-    if bt.empty:
+    nothing = bt.empty  # under a name of its own: mypy would take it as settled below
+    if nothing:
         return False
     last_idx, first_idx, subseq_idx = start.insn_idx, start.first_insn_idx, -1
     skip_first = True
