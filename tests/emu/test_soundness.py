@@ -21,7 +21,7 @@ from bpf.request import parse_request
 from emu.replay.entry import read_entry
 from emu.soundness import Checked, check
 from emu.soundness.inputs import random_inputs, random_maps
-from verifier import verify
+from verifier import refine, verify
 from verifier.env import F_TEST_STATE_FREQ, Env
 from verifier.num import Num, const
 from verifier.recorder import Recorder
@@ -117,7 +117,7 @@ def test_a_lost_side_of_a_branch_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     body = LOAD + "r0 = 0\nif r2 > 5 goto out\nr0 = 1\nout:\nexit\n"
     program = random_maps(text(body), 7)
     assert found(program, ()).breach is None
-    known = verifier.branches.decide
+    known = refine.decide
 
     def never(*args: Any, **kwargs: Any) -> Any:
         return (0, *known(*args, **kwargs)[1:])
