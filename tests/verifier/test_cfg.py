@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from bpf import isa
 from bpf.insn import Insn
-from tests.verifier.kit import accepted, program
+from tests.verifier.kit import program
+from verifier import assume
 from verifier.calls import Edge, callees_first
 from verifier.cfg import FunctionGraph, solve, successors
 from verifier.effects import clobbers, reads, writes
@@ -132,5 +133,5 @@ def test_gotox_goes_where_its_table_says() -> None:
         "elem 00000000 = 02000000000000000000000000000000\nelem 01000000 = 04000000000000000000000000000000\n"
         "prog tc\nint main(void *ctx):\nr0 = 0\ngotox r1\nr0 = 1\nexit\nr0 = 2\nexit\n"
     )
-    verdict = accepted(text)
+    verdict = assume(program(text))
     assert verdict.indirect_targets == {2, 4}

@@ -329,7 +329,7 @@ def test_an_unknown_kfunc_is_bad_input() -> None:
 
 def test_strict_mode_refuses_callbacks_with_stack_arguments() -> None:
     text = (
-        "*(u64 *)(r11 - 8) = 6\nr1 = 1\nr2 = s ll\nr3 = 0\nr4 = 0\ncall bpf_loop\n"
+        "*(u64 *)(r11 - 8) = 1\nr1 = 1\nr2 = s ll\nr3 = 0\nr4 = 0\ncall bpf_loop\n"
         "*(u64 *)(r11 - 8) = 6\n" + ARGS + "call s\nr0 = 0\nexit\n" + SIX
     )
     assert isinstance(verify(program(text)), Verified)
