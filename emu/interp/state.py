@@ -66,11 +66,12 @@ class Frame:
     """One activation of a function.
 
     pc: next instruction (up to date only outside the hot loop). regs: r0..r10. out, incoming: 7 stack arguments
-    each. low: lowest address of its stack. rounds: what is left of may_goto's count. waiting: of a callback, who
-    called it.
+    each. low: lowest address of its stack. depth: frames of its own program above it. rounds: what is left of
+    may_goto's count. waiting: of a callback, who called it.
     """
 
     __slots__ = (
+        "depth",
         "incoming",
         "low",
         "number",
@@ -86,6 +87,7 @@ class Frame:
 
     def __init__(self, number: int, region: Region, waiting: Waiting | None) -> None:
         self.number = number
+        self.depth = 0
         self.region = region
         self.low = region.base
         self.waiting = waiting
@@ -146,9 +148,10 @@ class Machine:
         incoming: list[Word] | None = None,
         waiting: Waiting | None = None,
     ) -> Frame:
-        """A new innermost frame. Raises Stop when there are 16 already."""
+        """A new innermost frame. Raises Stop when the program has 16 already; a tail call starts another count."""
         number = len(self.frames)
-        if number == isa.MAX_CALL_FRAMES:
+        depth = self.frames[-1].depth + 1 if self.frames else 0
+        if depth == isa.MAX_CALL_FRAMES:
             raise Stop("stack", f"more than {isa.MAX_CALL_FRAMES} call frames")
         if number == len(self._stacks):
             self._stacks.append(_stack(number))
@@ -157,6 +160,7 @@ class Machine:
         region.live = True
         self.memory.add(region)
         frame = Frame(number, region, waiting)
+        frame.depth = depth
         frame.enter(unit, pc, args, no_args() if incoming is None else incoming)
         self.frames.append(frame)
         return frame
@@ -169,6 +173,7 @@ class Machine:
     def replace(self, frame: Frame, unit: Unit, ctx: Word) -> None:
         """A tail call: the frame starts over as the main function of another program."""
         frame.region.view[:] = self._fill
+        frame.depth = 0
         frame.enter(unit, 0, [ctx], no_args())
 
     def unwind(self) -> None:
