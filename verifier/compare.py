@@ -138,7 +138,8 @@ def _pointer_safe(old: Reg, cur: Reg, ids: IdMap) -> bool:
         before, now = old.pkt_range, cur.pkt_range
         if before != now if before < 0 or now < 0 else before > now:
             return False
-        return ids.check(old.id, cur.id) and _covers(old.num, cur.num)
+        # The least distance is what packet pointers from one source have been compared by (seen on 7.3.4).
+        return ids.check(old.id, cur.id) and old.num.base == cur.num.base and _covers(old.num, cur.num)
     if base == regs.PTR_TO_STACK:
         return _regs_exact(old, cur, ids) and old.frameno == cur.frameno
     if base == regs.PTR_TO_ARENA:
