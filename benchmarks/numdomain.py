@@ -54,14 +54,16 @@ def precision() -> None:
             optimal = 0
             for _ in range(PAIRS):
                 dst, src = rng.choice(pool), rng.choice(pool + consts)
-                if op[0] in (arith.BPF_LSH, arith.BPF_RSH, arith.BPF_ARSH, arith.BPF_DIV, arith.BPF_MOD):
-                    src = rng.choice(consts[: BITS // 2])
+                if op[0] in (arith.BPF_LSH, arith.BPF_RSH, arith.BPF_ARSH):
+                    src = rng.choice(consts[: BITS // 2 if is32 else BITS])
+                elif op[0] in (arith.BPF_DIV, arith.BPF_MOD):
+                    src = rng.choice(consts)
                 xs, ys = words_of(members(dst, BITS)), words_of(members(src, BITS))
                 results = {concrete(op, x, y, BITS, is32) for x in xs for y in ys}
                 held = members(small.arith.alu(op[0], is32, dst, src, is_signed=op[1]), BITS)
                 optimal += held == best(small, results)
             shares.append(f"{optimal / PAIRS:6.1%}")
-        print(f"  {name:14} 64 bit {shares[0]}   32 bit {shares[1]}")
+        print(f"  {name:5} 64 bit {shares[0]}   32 bit {shares[1]}")
 
 
 def rate(operation: Any) -> str:

@@ -11,16 +11,12 @@ from bpf.insn import Insn
 from bpf.maps import MapType
 from verifier.arith import (
     alu,
-    byte_swap,
     fork_scalars,
     neg,
     offset_add,
     offset_sub,
-    resync,
-    truncate_sx,
-    truncate_sx32,
-    zext,
 )
+from verifier.casts import byte_swap, resync, truncate_sx, truncate_sx32, zext
 from verifier.env import Env, check_dst, check_src
 from verifier.links import assign_scalar_id_before_mov, clear_scalar_id
 from verifier.num import S32_MAX, S32_MIN, S64_MIN, UNKNOWN, Num, bounds_from_bits

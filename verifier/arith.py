@@ -12,8 +12,9 @@ import operator
 from collections.abc import Callable
 from typing import Final
 
-from verifier import cnum, tnum
-from verifier.num import UNKNOWN, Num, bounds_from_bits, const, half_bounds_from_bits, signed, signed32, sync
+from verifier import cnum, division, tnum
+from verifier.casts import zext_parts
+from verifier.num import UNKNOWN, Num, bounds_from_bits, const, half_bounds_from_bits, sync
 from verifier.tnum import BITS, HALF_BITS, HALF_MAX, HIGH, U_MAX
 
 BPF_ADD: Final = 0x00
@@ -83,90 +84,6 @@ def _is_known(num: Num, is32: bool) -> bool:
     return not num.mask and not num.size
 
 
-# ---- widths
-
-
-def _zext(value: int, mask: int, base32: int, size32: int) -> Num:
-    """The result of a 32-bit instruction: the high half is known zero (zext_32_to_64, then reg_bounds_sync)."""
-    wraps = size32 > HALF_MAX - base32
-    base, size = (0, HALF_MAX) if wraps else (base32, size32)
-    return sync(value & HALF_MAX, mask & HALF_MAX, base, size, base32, size32)
-
-
-def zext(num: Num) -> Num:
-    """w1 = w2: the low half, the high half zero."""
-    return _zext(num.value, num.mask, num.base32, num.size32)
-
-
-def resync(num: Num) -> Num:
-    """Its parts once more made consistent with each other (reg_bounds_sync)."""
-    return sync(*num.parts())
-
-
-def truncate(num: Num, size: int) -> Num:
-    """The low 1, 2 or 4 bytes, zero-extended (coerce_reg_to_size)."""
-    keep = (1 << size * 8) - 1
-    umin, umax = num.umin, num.umax
-    base, length = (umin & keep, umax - umin) if umin | keep == umax | keep else (0, keep)
-    base32, size32 = (0, HALF_MAX) if keep < HALF_MAX else (num.base32, num.size32)
-    return sync(num.value & keep, num.mask & keep, base, length, base32, size32)
-
-
-def truncate_sx(num: Num, size: int) -> Num:
-    """The low 1, 2 or 4 bytes, sign-extended to 64 bits; not made consistent afterwards (coerce_reg_to_size_sx)."""
-    bits = size * 8
-    if not num.mask:
-        return const(_sign_extended(num.value, bits))
-    low, high = cnum.srange(num.base, num.size, U_MAX)
-    if (low ^ high) >> bits & U_MAX >> bits:
-        return _any_sx(bits)
-    first, last = _sign_extended(low, bits), _sign_extended(high, bits)
-    if (first < 0) != (last < 0):
-        return _any_sx(bits)
-    if first > last:
-        first, last = last, first
-    arc32 = cnum.from_srange(first, last, HALF_MAX)
-    return Num(*tnum.span(first & U_MAX, last & U_MAX), *cnum.from_srange(first, last, U_MAX), *arc32)
-
-
-def _any_sx(bits: int) -> Num:
-    """Any sign-extended value of so many bits (set_sext64_default_val)."""
-    edge = 1 << (bits - 1)
-    arc32 = cnum.from_srange(-edge, edge - 1, HALF_MAX)
-    return Num(0, U_MAX, *cnum.from_srange(-edge, edge - 1, U_MAX), *arc32)
-
-
-def truncate_sx32(num: Num, size: int) -> Num:
-    """w1 = (s8)w2, w1 = (s16)w2 (coerce_subreg_to_size_sx, then zext_32_to_64)."""
-    bits = size * 8
-    if not num.mask:
-        return const(_sign_extended(num.value, bits) & HALF_MAX)
-    low, high = cnum.srange(num.base32, num.size32, HALF_MAX)
-    first, last = _sign_extended(low, bits), _sign_extended(high, bits)
-    if (low ^ high) >> bits & HALF_MAX >> bits or (first < 0) != (last < 0):
-        edge = 1 << (bits - 1)
-        return _zext(0, HALF_MAX, *cnum.from_srange(-edge, edge - 1, HALF_MAX))
-    if first > last:
-        first, last = last, first
-    value, mask = tnum.span(first & U_MAX, last & U_MAX)
-    return _zext(value, mask, *cnum.from_srange(first, last, HALF_MAX))
-
-
-def _sign_extended(word: int, bits: int) -> int:
-    edge = 1 << (bits - 1)
-    return (word & (edge << 1) - 1 ^ edge) - edge
-
-
-def byte_swap(num: Num, bits: int, swap: bool) -> Num:
-    """bswap16/32/64, be16/32/64 (swap) and le16/32/64 (no swap, only truncation) on our byte order (scalar_byte_swap)."""
-    if swap:
-        value, mask = tnum.bswap(num.value, num.mask, bits // 8)
-        num = Num(value, mask, 0, U_MAX, 0, HALF_MAX)
-    if bits < BITS:
-        num = truncate(num, bits // 8)
-    return resync(num)
-
-
 # ---- sums
 
 
@@ -183,7 +100,7 @@ def add64(dst: Num, src: Num) -> Num:
 def add32(dst: Num, src: Num) -> Num:
     """scalar32_min_max_add."""
     value, mask = tnum.add(dst.value, dst.mask, src.value, src.mask)
-    return _zext(value, mask, *_sum32(dst, src))
+    return zext_parts(value, mask, *_sum32(dst, src))
 
 
 def _difference32(dst: Num, src: Num) -> cnum.Arc:
@@ -203,7 +120,7 @@ def sub64(dst: Num, src: Num) -> Num:
 def sub32(dst: Num, src: Num) -> Num:
     """scalar32_min_max_sub."""
     value, mask = tnum.sub(dst.value, dst.mask, src.value, src.mask)
-    return _zext(value, mask, *_difference32(dst, src))
+    return zext_parts(value, mask, *_difference32(dst, src))
 
 
 def neg(num: Num, is32: bool) -> Num:
@@ -279,100 +196,7 @@ def _mul64(dst: Num, src: Num) -> Num:
 def _mul32(dst: Num, src: Num) -> Num:
     """scalar32_min_max_mul."""
     value, mask = tnum.mul(dst.value, dst.mask, src.value, src.mask)
-    return _zext(value, mask, *_product32(dst, src))
-
-
-# ---- quotients and remainders by a known divisor
-
-
-def _of_arc64(arc: cnum.Arc) -> Num:
-    """A 64-bit result of which only the range is known (reset_reg32_and_tnum)."""
-    return sync(0, U_MAX, *arc, 0, HALF_MAX)
-
-
-def _of_arc32(arc: cnum.Arc) -> Num:
-    """A 32-bit result of which only the range is known (reset_reg64_and_tnum)."""
-    return _zext(0, U_MAX, *arc)
-
-
-def _quotients(low: int, high: int, divisor: int, top: int) -> cnum.Arc:
-    """Signed bounds over a known divisor, rounding towards zero (scalar_min_max_sdiv).
-
-    The least number over -1 is itself; with others beside it the quotients go all round.
-    """
-    if low == ~(top >> 1) and divisor == -1:
-        return cnum.from_srange(low, low if high == low else top >> 1, top)
-    ends = sorted(
-        abs(word) // abs(divisor) * (1 if (word < 0) == (divisor < 0) else -1) for word in (low, high)
-    )
-    return cnum.from_srange(ends[0], ends[1], top)
-
-
-def _udiv64(dst: Num, src: Num) -> Num:
-    divisor = src.value
-    if not divisor:
-        return const(0)
-    return _of_arc64(cnum.from_urange(dst.umin // divisor, dst.umax // divisor, U_MAX))
-
-
-def _udiv32(dst: Num, src: Num) -> Num:
-    divisor = src.value & HALF_MAX
-    if not divisor:
-        return const(0)
-    return _of_arc32(cnum.from_urange(dst.u32_min // divisor, dst.u32_max // divisor, HALF_MAX))
-
-
-def _sdiv64(dst: Num, src: Num) -> Num:
-    divisor = signed(src.value)
-    if not divisor:
-        return const(0)
-    return _of_arc64(_quotients(dst.smin, dst.smax, divisor, U_MAX))
-
-
-def _sdiv32(dst: Num, src: Num) -> Num:
-    divisor = signed32(src.value & HALF_MAX)
-    if not divisor:
-        return const(0)
-    return _of_arc32(_quotients(dst.s32_min, dst.s32_max, divisor, HALF_MAX))
-
-
-def _umod64(dst: Num, src: Num) -> Num:
-    """scalar_min_max_umod: a dividend below the divisor stays; else 0 to divisor - 1."""
-    divisor = src.value
-    if not divisor or dst.umax < divisor:
-        return resync(dst)
-    return _of_arc64((0, divisor - 1))
-
-
-def _umod32(dst: Num, src: Num) -> Num:
-    divisor = src.value & HALF_MAX
-    if not divisor or dst.u32_max < divisor:
-        return zext(dst)
-    return _of_arc32((0, divisor - 1))
-
-
-def _remainders(low: int, high: int, divisor: int, top: int) -> cnum.Arc | None:
-    """Signed remainders have the dividend's sign and less than the divisor's size; None: all stay (scalar_min_max_smod)."""
-    most = abs(divisor) - 1
-    if low >= -most and high <= most:
-        return None
-    if low >= 0:
-        return cnum.from_srange(0, min(high, most), top)
-    if high <= 0:
-        return cnum.from_srange(max(low, -most), 0, top)
-    return cnum.from_srange(-most, most, top)
-
-
-def _smod64(dst: Num, src: Num) -> Num:
-    divisor = signed(src.value)
-    arc = _remainders(dst.smin, dst.smax, divisor, U_MAX) if divisor else None
-    return resync(dst) if arc is None else _of_arc64(arc)
-
-
-def _smod32(dst: Num, src: Num) -> Num:
-    divisor = signed32(src.value & HALF_MAX)
-    arc = _remainders(dst.s32_min, dst.s32_max, divisor, HALF_MAX) if divisor else None
-    return zext(dst) if arc is None else _of_arc32(arc)
+    return zext_parts(value, mask, *_product32(dst, src))
 
 
 # ---- bitwise
@@ -392,7 +216,7 @@ def _and_or(value: int, mask: int, arc: cnum.Arc, base32: int, size32: int, is32
     """The end of both `and` and `or`: ranges learn from the bits once before all else, even of 32-bit ones."""
     value, mask, base, size, base32, size32 = bounds_from_bits(value, mask, *arc, base32, size32)
     if is32:
-        return _zext(value, mask, base32, size32)
+        return zext_parts(value, mask, base32, size32)
     return sync(value, mask, base, size, base32, size32)
 
 
@@ -424,7 +248,7 @@ def _xor(dst: Num, src: Num, is32: bool) -> Num:
     low, high = value & HALF_MAX, (value | mask) & HALF_MAX
     value, mask, base32, size32 = _bitwise32(value, mask, src, low, high)
     if is32:
-        return _zext(value, mask, base32, size32)
+        return zext_parts(value, mask, base32, size32)
     if not src.mask and not mask:
         return const(value)
     return sync(value, mask, value, mask, base32, size32)
@@ -464,7 +288,7 @@ def _lsh32(dst: Num, src: Num) -> Num:
     shift = src.u32_min
     value = (dst.value & HALF_MAX) << shift & HALF_MAX
     mask = (dst.mask & HALF_MAX) << shift & HALF_MAX
-    return _zext(value, mask, *half_bounds_from_bits(value, mask, *_lsh_arc32(dst, shift)))
+    return zext_parts(value, mask, *half_bounds_from_bits(value, mask, *_lsh_arc32(dst, shift)))
 
 
 def _lsh64(dst: Num, src: Num) -> Num:
@@ -485,7 +309,7 @@ def _rsh32(dst: Num, src: Num) -> Num:
     shift = src.u32_min
     value, mask = (dst.value & HALF_MAX) >> shift, (dst.mask & HALF_MAX) >> shift
     arc = cnum.from_urange(dst.u32_min >> shift, dst.u32_max >> shift, HALF_MAX)
-    return _zext(value, mask, *half_bounds_from_bits(value, mask, *arc))
+    return zext_parts(value, mask, *half_bounds_from_bits(value, mask, *arc))
 
 
 def _rsh64(dst: Num, src: Num) -> Num:
@@ -502,7 +326,7 @@ def _arsh32(dst: Num, src: Num) -> Num:
     low, high = cnum.srange(dst.base32, dst.size32, HALF_MAX)
     value, mask = tnum.arshift_half(dst.value, dst.mask, shift)
     arc = cnum.from_srange(low >> shift, high >> shift, HALF_MAX)
-    return _zext(value, mask, *half_bounds_from_bits(value, mask, *arc))
+    return zext_parts(value, mask, *half_bounds_from_bits(value, mask, *arc))
 
 
 def _arsh64(dst: Num, src: Num) -> Num:
@@ -521,14 +345,14 @@ _RULES: Final[dict[tuple[int, bool], Rule]] = {
     (BPF_SUB, True): sub32,
     (BPF_MUL, False): _mul64,
     (BPF_MUL, True): _mul32,
-    (BPF_DIV, False): _udiv64,
-    (BPF_DIV, True): _udiv32,
-    (BPF_DIV | 1, False): _sdiv64,
-    (BPF_DIV | 1, True): _sdiv32,
-    (BPF_MOD, False): _umod64,
-    (BPF_MOD, True): _umod32,
-    (BPF_MOD | 1, False): _smod64,
-    (BPF_MOD | 1, True): _smod32,
+    (BPF_DIV, False): division.udiv64,
+    (BPF_DIV, True): division.udiv32,
+    (BPF_DIV | 1, False): division.sdiv64,
+    (BPF_DIV | 1, True): division.sdiv32,
+    (BPF_MOD, False): division.umod64,
+    (BPF_MOD, True): division.umod32,
+    (BPF_MOD | 1, False): division.smod64,
+    (BPF_MOD | 1, True): division.smod32,
     (BPF_AND, False): lambda dst, src: _and(dst, src, False),
     (BPF_AND, True): lambda dst, src: _and(dst, src, True),
     (BPF_OR, False): lambda dst, src: _or(dst, src, False),

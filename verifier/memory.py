@@ -10,7 +10,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.maps import MapType
-from verifier import arith, btfctx, ctxaccess, maps
+from verifier import btfctx, casts, ctxaccess, maps
 from verifier.btfaccess import check_ptr_to_btf_access, check_ptr_to_map_access, mark_btf_ld_reg
 from verifier.env import Env, get_func_arg_reg
 from verifier.kptraccess import check_map_kptr_access
@@ -79,7 +79,7 @@ _PACKET_WRITE: Final = frozenset(
 # What a load of 1, 2 or 4 unknown bytes gives, extended with zeros or with the sign.
 _LOADED: Final = {
     (size, sign): Reg(
-        SCALAR_VALUE, arith.truncate_sx(UNKNOWN, size) if sign else arith.truncate(UNKNOWN, size)
+        SCALAR_VALUE, casts.truncate_sx(UNKNOWN, size) if sign else casts.truncate(UNKNOWN, size)
     )
     for size in (1, 2, 4)
     for sign in (False, True)
@@ -155,9 +155,9 @@ def _extend(env: Env, regno: int, size: int, is_ldsx: bool) -> None:
         return
     num = reg.num
     if not is_ldsx:
-        env.regs[regno] = reg.with_num(arith.truncate(num, size))
+        env.regs[regno] = reg.with_num(casts.truncate(num, size))
         return
-    new = reg.with_num(arith.truncate_sx(num, size))
+    new = reg.with_num(casts.truncate_sx(num, size))
     env.regs[regno] = new if num.umax < 1 << (8 * size - 1) else new.with_id(0)
 
 

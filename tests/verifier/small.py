@@ -1,6 +1,6 @@
 """The number domain at a small width, from the same sources: words of 4 or 6 bits can be tried exhaustively.
 
-`domain(bits)` executes verifier/tnum.py, cnum.py, num.py, arith.py and refine.py once more with BITS and HALF_BITS replaced.
+`domain(bits)` executes the domain's modules once more with BITS and HALF_BITS replaced.
 Sets of concrete words are ints, one bit a word.
 """
 
@@ -13,15 +13,16 @@ from typing import Any
 
 import verifier
 
+MODULES = ("tnum", "cnum", "num", "casts", "division", "arith", "refine")
 SOURCES = Path(verifier.__file__).parent
 
 
 @cache
 def domain(bits: int) -> Any:
-    """Modules tnum, cnum, num, arith, refine for words of so many bits."""
+    """The modules of the number domain for words of so many bits."""
     package = ModuleType(f"small{bits}")
     sys.modules[package.__name__] = package
-    for name in ("tnum", "cnum", "num", "arith", "refine"):
+    for name in MODULES:
         text = (SOURCES / f"{name}.py").read_text()
         text = text.replace("from verifier", f"from {package.__name__}")
         text = text.replace("BITS = 64", f"BITS = {bits}").replace(
@@ -34,10 +35,7 @@ def domain(bits: int) -> Any:
     return SimpleNamespace(
         bits=bits,
         words=1 << bits,
-        **{
-            name: sys.modules[f"{package.__name__}.{name}"]
-            for name in ("tnum", "cnum", "num", "arith", "refine")
-        },
+        **{name: sys.modules[f"{package.__name__}.{name}"] for name in MODULES},
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.verifier.small import domain, members, sample, words_of
-from verifier import arith, cnum
+from verifier import arith, casts, cnum
 from verifier.num import (
     S32_MIN,
     S64_MIN,
@@ -59,7 +59,7 @@ CONCRETE: dict[tuple[int, bool], Concrete] = {
     (arith.BPF_DIV, True): sdiv,
     (arith.BPF_MOD, True): smod,
 }
-NAMES = {op: f"{op[0]:#x}{' signed' * op[1]}" for op in CONCRETE}
+NAMES = dict(zip(CONCRETE, "add sub mul and or xor lsh rsh arsh div mod sdiv smod".split(), strict=True))
 
 
 def concrete(op: tuple[int, bool], x: int, y: int, bits: int, is32: bool) -> int:
@@ -139,19 +139,19 @@ def test_casts_at_full_width(given_: tuple[int, Num], size: int) -> None:
     word, n = given_
     bits = size * 8
     low = word & (1 << bits) - 1
-    assert arith.truncate(n, size).contains(low)
-    assert arith.truncate_sx(n, size).contains(signed(low, bits) & U64_MAX)
-    assert arith.zext(n).contains(word & U32_MAX)
+    assert casts.truncate(n, size).contains(low)
+    assert casts.truncate_sx(n, size).contains(signed(low, bits) & U64_MAX)
+    assert casts.zext(n).contains(word & U32_MAX)
     if size < 4:
-        assert arith.truncate_sx32(n, size).contains(signed(low, bits) & U32_MAX)
+        assert casts.truncate_sx32(n, size).contains(signed(low, bits) & U32_MAX)
 
 
 @given(nums(), st.sampled_from([16, 32, 64]))
 def test_byte_swaps_and_negation_at_full_width(given_: tuple[int, Num], bits: int) -> None:
     word, n = given_
     low = (word & (1 << bits) - 1).to_bytes(bits // 8, "little")
-    assert arith.byte_swap(n, bits, True).contains(int.from_bytes(low, "big"))
-    assert arith.byte_swap(n, bits, False).contains(int.from_bytes(low, "little"))
+    assert casts.byte_swap(n, bits, True).contains(int.from_bytes(low, "big"))
+    assert casts.byte_swap(n, bits, False).contains(int.from_bytes(low, "little"))
     assert arith.neg(n, False).contains(-word & U64_MAX)
     assert arith.neg(n, True).contains(-word & U32_MAX)
 
@@ -159,8 +159,8 @@ def test_byte_swaps_and_negation_at_full_width(given_: tuple[int, Num], bits: in
 @given(nums(), nums())
 def test_offsets_and_distances_at_full_width(left: tuple[int, Num], right: tuple[int, Num]) -> None:
     (x, pointer), (y, n) = left, right
-    assert arith.resync(arith.offset_add(pointer, n)).contains(x + y & U64_MAX)
-    assert arith.resync(arith.offset_sub(pointer, n)).contains(x - y & U64_MAX)
+    assert casts.resync(arith.offset_add(pointer, n)).contains(x + y & U64_MAX)
+    assert casts.resync(arith.offset_sub(pointer, n)).contains(x - y & U64_MAX)
     assert arith.add_delta(pointer, y).contains(x + y & U64_MAX)
     assert arith.add_delta(pointer, y, is32=True).contains(x + y & U32_MAX)
 
