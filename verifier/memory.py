@@ -10,7 +10,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.maps import MapType
-from verifier import btfctx, casts, ctxaccess, maps
+from verifier import arith, btfctx, casts, ctxaccess, maps
 from verifier.btfaccess import check_ptr_to_btf_access, check_ptr_to_map_access, mark_btf_ld_reg
 from verifier.env import Env, get_func_arg_reg
 from verifier.kptraccess import check_map_kptr_access

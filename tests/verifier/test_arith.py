@@ -59,7 +59,13 @@ CONCRETE: dict[tuple[int, bool], Concrete] = {
     (arith.BPF_DIV, True): sdiv,
     (arith.BPF_MOD, True): smod,
 }
-NAMES = dict(zip(CONCRETE, "add sub mul and or xor lsh rsh arsh div mod sdiv smod".split(), strict=True))
+NAMES = dict(
+    zip(
+        CONCRETE,
+        ["add", "sub", "mul", "and", "or", "xor", "lsh", "rsh", "arsh", "div", "mod", "sdiv", "smod"],
+        strict=True,
+    )
+)
 
 
 def concrete(op: tuple[int, bool], x: int, y: int, bits: int, is32: bool) -> int:
