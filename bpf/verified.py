@@ -50,7 +50,11 @@ class Verified:
       its arena pointers, which the JIT turns into kernel addresses.
     inlined: instructions of the program whose helper call is one no more: instructions, or an internal function, stand
       for it, so that native code shows no call of the helper there.
-    pruned: True when the abstract interpretation ran; False while only the first layer judged it.
+    pokes: (number of the prog array, index) of each direct tail call, one that always has the same of both. The call is an
+      `isa.OP_TAIL_CALL` whose imm is the place here, from 1; imm 0 is a call by what r2 and r3 hold.
+    converted: instructions of the program whose access of a context or a socket the kernel turns into accesses of its own
+      structures. Here they stay: contexts have their UAPI layout.
+    pruned: True when the verifier followed its paths; False when it was only assumed to be accepted.
     """
 
     program: Program
@@ -64,6 +68,8 @@ class Verified:
     verified_insns: int = 0
     pruned: bool = False
     inlined: frozenset[int] = frozenset()
+    pokes: tuple[tuple[int, int], ...] = ()
+    converted: frozenset[int] = frozenset()
     indirect_targets: frozenset[int] = frozenset()
     arena_args: dict[int, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
 

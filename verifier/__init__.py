@@ -1,5 +1,5 @@
 """From a `Program` to `Verified` or `Rejected`, as Linux 7.3 would judge it."""
 
-from verifier.verify import FIRST_LAYER_NOTE, assume, verify
+from verifier.verify import assume, verify
 
-__all__ = ["FIRST_LAYER_NOTE", "assume", "verify"]
+__all__ = ["assume", "verify"]

@@ -4,11 +4,14 @@ Source: the order of bpf_check of kernel/bpf/verifier.c.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bpf import isa
+from bpf.insn import Insn
 from verifier import calls
 from verifier.backtrack import simple_step
 from verifier.constfold import compute_const_regs, prune_dead_branches
+from verifier.ctxaccess import is_plain
 from verifier.env import Env
 from verifier.facts import Facts
 from verifier.fastcall import mark_fastcall_patterns
@@ -16,7 +19,33 @@ from verifier.flow import Flow, collect_effects, mark_points, number_cycles
 from verifier.liveregs import compute_live_registers
 from verifier.livestack import LiveStack
 from verifier.mainpass import do_check_main, do_check_subprogs
-from verifier.regs import UsedMap
+from verifier.regs import (
+    MEM_ALLOC,
+    MEM_RDONLY,
+    PTR_TO_ARENA,
+    PTR_TO_BTF_ID,
+    PTR_TO_CTX,
+    PTR_TO_MEM,
+    PTR_TO_SOCK_COMMON,
+    PTR_TO_SOCKET,
+    PTR_TO_TCP_SOCK,
+    PTR_TO_XDP_SOCK,
+    PTR_UNTRUSTED,
+    UsedMap,
+)
+
+# What is read by a load whose fault is caught (convert_ctx_accesses).
+_PROBED: Final = frozenset(
+    {
+        PTR_TO_BTF_ID,
+        PTR_TO_BTF_ID | PTR_UNTRUSTED,
+        PTR_TO_BTF_ID | MEM_ALLOC | PTR_UNTRUSTED,
+        PTR_TO_MEM | MEM_RDONLY | PTR_UNTRUSTED,
+    }
+)
+_SOCKETS: Final = frozenset({PTR_TO_SOCKET, PTR_TO_SOCK_COMMON, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK})
+# Types that make the packet's data their own before they write it (gen_prologue).
+_UNCLONING: Final = frozenset({"sched_cls", "sched_act", "lwt_xmit", "sk_skb"})
 
 
 def prepare(env: Env, tables: Mapping[int, tuple[int, ...]], edges: Sequence[Sequence[calls.Edge]]) -> None:
@@ -49,6 +78,7 @@ def facts(env: Env, depths: Sequence[int]) -> Facts:
     """What the rewriting needs of it. depths: bytes of r10 stack of each function."""
     aux = env.aux
     return Facts(
+        tuple(env.insns),
         seen=tuple(one.seen for one in aux),
         map_of_call={
             at: one.map_ptr.index
@@ -60,6 +90,29 @@ def facts(env: Env, depths: Sequence[int]) -> Facts:
             for at, one in enumerate(aux)
             if one.loop_inline is not None and one.loop_inline[0]
         },
+        tail_calls={
+            at: (one.map_ptr.index, one.map_key)
+            for at, one in enumerate(aux)
+            if isinstance(one.map_ptr, UsedMap) and isinstance(one.map_key, int)
+        },
         depths=tuple(depths),
         writes=tuple(info.max_out_stack_arg_cnt for info in env.subprogs),
+        probed=frozenset(
+            at for at, one in enumerate(aux) if one.ptr_type in _PROBED and _is_load(env.insns[at])
+        ),
+        in_arena=frozenset(at for at, one in enumerate(aux) if one.ptr_type == PTR_TO_ARENA),
+        converted=_converted(env),
     )
+
+
+def _is_load(insn: Insn) -> bool:
+    return insn.cls == isa.LDX
+
+
+def _converted(env: Env) -> frozenset[int]:
+    """Accesses of contexts and sockets, and the first instruction where the kernel puts some in front of it."""
+    types = _SOCKETS if is_plain(env.prog_type) else _SOCKETS | {PTR_TO_CTX}
+    found = {at for at, one in enumerate(env.aux) if one.ptr_type in types}
+    if env.seen_direct_write and env.prog_type in _UNCLONING:
+        found.add(0)
+    return frozenset(found)

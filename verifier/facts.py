@@ -3,19 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bpf.insn import Insn
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Of an accepted program, by the slots of `Program.insns`.
 
-    seen: whether any path reached the slot; both slots of an ld_imm64 alike. map_of_call: number of the map that a helper
+    insns: the program with the jumps whose way is known made unconditional. seen: whether any path reached the slot; both slots of an ld_imm64 alike. map_of_call: number of the map that a helper
     call always had, absent where there were several. loop_inline: number of the function that a bpf_loop call always
-    calls back, where it may be inlined. depths: bytes of r10 stack of each function. writes: outgoing stack-argument
-    slots that each function writes, the deepest plus one.
+    calls back, where it may be inlined. tail_calls: (number of the prog array, index) of a tail call that always has both. depths: bytes of r10 stack of each function. writes: outgoing stack-argument
+    slots that each function writes, the deepest plus one. probed: loads whose faults are caught; in_arena: accesses
+    through a pointer to the arena; converted: accesses of contexts and sockets that the kernel turns into accesses of its own
+    structures.
     """
 
+    insns: tuple[Insn, ...]
     seen: tuple[bool, ...]
     map_of_call: Mapping[int, int] = field(default_factory=dict)
     loop_inline: Mapping[int, int] = field(default_factory=dict)
     depths: tuple[int, ...] = ()
+    tail_calls: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     writes: tuple[int, ...] = ()
+    probed: frozenset[int] = frozenset()
+    in_arena: frozenset[int] = frozenset()
+    converted: frozenset[int] = frozenset()

@@ -31,6 +31,9 @@ _SKB_LOAD = {
 }
 # Behind a 32-bit compare-exchange (zext.py); imm 1 marks it as one of the verifier's own.
 _ZEXT_R0 = Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
+# Modes that only the rewriting makes: faults are caught; the address counts from the start of the arena.
+_PROBES = {isa.MEM: 0x20, isa.MEMSX: 0x40}
+_ARENA = {isa.MEM: 0xA0, isa.MEMSX: 0xC0, isa.ATOMIC: 0xE0}
 _CTX = 6  # LD_ABS finds the packet in r6
 
 
@@ -48,7 +51,7 @@ class Rewritten:
     """The new program. place: new slot of each slot of the program, of a removed one that of the next that stays.
 
     functions: numbers, in the verified program, of the functions that are left; starts: first slot of each;
-    depths: bytes of r10 stack of each, with what the rewriting added. inlined: as in `Verified`.
+    depths: bytes of r10 stack of each, with what the rewriting added. inlined, pokes and converted: as in `Verified`.
     """
 
     insns: tuple[Insn, ...]
@@ -60,6 +63,8 @@ class Rewritten:
     depths: tuple[int, ...]
     kfuncs: tuple[KfuncRef, ...]
     inlined: frozenset[int]
+    pokes: tuple[tuple[int, int], ...]
+    converted: frozenset[int]
 
 
 def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
@@ -67,7 +72,7 @@ def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
 
     layout: the program's functions as they were verified. Functions without live code are gone afterwards.
     """
-    trimmed = trim(program.insns, facts.seen)
+    trimmed = trim(facts.insns, facts.seen)
     draft = _Draft(program, layout, facts, trimmed)
     insns = trimmed.insns
     items: list[Sequence[Item]] = []
@@ -111,6 +116,7 @@ class _Draft:
         }
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
         self.inlined: set[int] = set()
+        self.pokes: list[tuple[int, int]] = []
         self.swaps = zext.needed(trimmed.insns)
         looping = {self._number(at) for at in self.loops}
         self.depths = [
@@ -155,13 +161,21 @@ class _Draft:
             return self._call(insn, at)
         if is_jump(insn):
             return (Item(insn, jump_target(self.insns, at)),)
+        origin = self.trimmed.origin[at]
+        if origin in self.facts.probed:
+            insn = replace(insn, code=_PROBES[insn.mode] | insn.code & ~isa.MODE_MASK)
+        elif origin in self.facts.in_arena:
+            insn = replace(insn, code=_ARENA[insn.mode] | insn.code & ~isa.MODE_MASK)
         return (Item(insn),)
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
         if insn.src == isa.PSEUDO_KFUNC_CALL:
             return (Item(Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, self.refs.get(at, insn.imm))),)
         if insn.imm == TAIL_CALL:
-            return (Item(Insn(isa.OP_TAIL_CALL)),)
+            known = self.facts.tail_calls.get(self.trimmed.origin[at])
+            if known is not None:
+                self.pokes.append(known)
+            return (Item(Insn(isa.OP_TAIL_CALL, imm=len(self.pokes) if known is not None else 0)),)
         pieces = None
         callback = None
         if at in self.loops:
@@ -204,8 +218,9 @@ class _Draft:
             tuple(depth + more for depth, more in zip(self.depths, self.extra, strict=True)),
             self.kfuncs,
             frozenset(self.inlined),
+            tuple(self.pokes),
+            self.facts.converted,
         )
-
 
     def _check_func_refs(self, end: int) -> None:
         """The address of a function that is gone is that of the next one; where none is left, the kernel trips.

@@ -25,12 +25,6 @@ from verifier.refused import Refused
 from verifier.stackdepth import StackUse, stack_use
 from verifier.subprogs import Function, Layout
 
-# What every front end says about a verdict of this layer.
-FIRST_LAYER_NOTE = (
-    "Accepted by the first layer only: instructions, control flow, functions, stack arguments and stack depth are "
-    "checked; values, memory accesses and pointer types are not yet."
-)
-
 # Program types whose functions may get a stack of their own, so that chains of calls have no common limit.
 _PRIVATE_STACK = frozenset(
     {
@@ -337,6 +331,8 @@ def _verified(
         processed,
         pruned=processed > 0,
         inlined=rewritten.inlined,
+        pokes=rewritten.pokes,
+        converted=rewritten.converted,
         indirect_targets=frozenset(
             rewritten.place[old] for table in structure.tables.values() for old in table
         ),
@@ -372,7 +368,7 @@ def _check_unresolved_kfuncs(program: Program, structure: _Structure, env: Env |
 
 def _facts(program: Program, uses: Sequence[StackUse]) -> Facts:
     """What is known without the main pass: any instruction may be reached."""
-    return Facts((True,) * len(program.insns), depths=tuple(use.depth for use in uses))
+    return Facts(program.insns, (True,) * len(program.insns), depths=tuple(use.depth for use in uses))
 
 
 def _subprogs(

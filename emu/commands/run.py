@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bpf.errors import InputError
 from bpf.program import Request, RunInput
-from bpf.verified import Rejected, Verified
+from bpf.verified import Rejected
 from emu.answer import case_json
 from emu.commands.common import (
     AGREES,
@@ -26,7 +26,6 @@ from emu.explain import explain
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
 from emu.report import call_tables, print_results, say
-from verifier import FIRST_LAYER_NOTE
 
 SYSCALL_CTX = bytes(256)
 
@@ -150,9 +149,6 @@ def _print(out: Console, cases: list[Case], missed: list[str], verbose: bool) ->
                 say(out, line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
     for miss in missed:
         say(out, miss, "bold red")
-    if any(isinstance(case.verdict, Verified) and not case.verdict.pruned for case in cases):
-        out.print()
-        say(out, f"note: {FIRST_LAYER_NOTE}", "dim")
 
 
 def _status(cases: list[Case], missed: list[str]) -> int:

@@ -7,7 +7,6 @@ import click
 from bpf.verified import Rejected, Verified
 from emu.answer import verify_json
 from emu.commands.common import AGREES, REJECTED, emit_json, load_all, mode_option
-from verifier import FIRST_LAYER_NOTE
 from verifier import verify as judge
 
 
@@ -59,5 +58,3 @@ def _print(name: str, verdict: Verified | Rejected) -> None:
             f"  func#{number} {sub.name} ({sub.kind}): {sub.arg_cnt} arguments, stack {sub.stack_depth} bytes,"
             f" stack arguments in {sub.in_stack_args}, out {sub.out_stack_args}"
         )
-    if not verdict.pruned:
-        click.echo(f"  note: {FIRST_LAYER_NOTE}")

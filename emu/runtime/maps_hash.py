@@ -1,7 +1,8 @@
 """Hash tables: plain, per-CPU, LRU and per-CPU LRU (kernel/bpf/hashtab.c).
 
 An element is a struct htab_elem of a 7.3 kernel: 48 bytes of the kernel's own, the key, the value, both padded
-to 8 bytes; so inlined lookups, which add 48 + the padded key size to the element, work.
+to 8 bytes; so inlined lookups, which add 48 + the padded key size to the element, work. Of per-CPU tables a pointer to the
+first CPU's copy stands there, and behind it the copies (this_cpu_off is 0 on the CPU that programs run on).
 
 As in the kernel, an element's place is used again at once: a deleted one by the next insertion (last freed,
 first used), and the old version of a replaced one by the next replacement, because replacing takes a spare
@@ -41,12 +42,13 @@ class HashMap(Map):
     """
 
     spares = 1
+    pointer_room = 0  # bytes between key and value
 
     def __init__(self, spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> None:
         super().__init__(spec, index, memory, cpus)
         self.key_room = round8(spec.key_size)
         self.value_room = round8(spec.value_size) * self.cpus
-        self.elem_size = ELEM_KEY + self.key_room + self.value_room
+        self.elem_size = ELEM_KEY + self.key_room + self.pointer_room + self.value_room
         self.view = self.place(HTAB_SIZE, self.elem_size * (spec.max_entries + self.spares))
         self.elems = self.addr + HTAB_SIZE
         self.slots: dict[bytes, int] = {}
@@ -58,7 +60,7 @@ class HashMap(Map):
 
     def _at(self, slot: int) -> int:
         """Offset of the value of an element in `view`."""
-        return slot * self.elem_size + ELEM_KEY + self.key_room
+        return slot * self.elem_size + ELEM_KEY + self.key_room + self.pointer_room
 
     def _take(self) -> int:
         """A free place."""
@@ -81,7 +83,9 @@ class HashMap(Map):
         )
         key.writable = False
         self.memory.add(key)
-        at += self.key_room
+        at = self._at(slot)
+        if self.pointer_room:
+            self.view[at - 8 : at] = (self.elems + at).to_bytes(8, "little")
         for cpu in range(self.cpus):
             start = at + cpu * round8(self.spec.value_size)
             self.value_region(self.elems + start, self.view[start : start + self.spec.value_size])
@@ -90,7 +94,7 @@ class HashMap(Map):
         """Write a new element: the value goes to one CPU's copy, the others become zero."""
         at = slot * self.elem_size + ELEM_KEY
         self.view[at : at + len(key)] = key
-        at += self.key_room
+        at = self._at(slot)
         if self.cpus > 1:
             self.view[at : at + self.value_room] = bytes(self.value_room)
             at += cpu * round8(self.spec.value_size)
@@ -148,8 +152,8 @@ class HashMap(Map):
         for key in list(self.slots):
             slot = self.slots.get(key)
             if slot is not None:
-                at = self.elems + slot * self.elem_size + ELEM_KEY
-                yield at, at + self.key_room
+                at = self.elems + self._at(slot)
+                yield at - self.pointer_room - self.key_room, at
 
     def contents(self) -> tuple[tuple[bytes, bytes], ...]:
         """Sorted by key."""
@@ -164,6 +168,7 @@ class PerCpuHashMap(HashMap):
 
     per_cpu = True
     spares = 0
+    pointer_room = 8
 
     def check_flags(self, key: bytes, flags: int) -> int:
         """As of other hash tables; BPF_F_LOCK is no flag here."""

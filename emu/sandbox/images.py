@@ -4,8 +4,8 @@ Knows images and layouts; nothing of processors.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bpf.errors import InputError
 from bpf.program import Program
@@ -16,6 +16,7 @@ from jit.image import Image, Layout
 from jit.place import place
 
 _ALIGN = 16
+_NOP5 = bytes.fromhex("0f1f440000")
 _RESERVE = 1 << 16  # bytes behind all functions, for what else native code reads there
 
 
@@ -125,15 +126,16 @@ def load(
     images: Sequence[tuple[str, Image]],
     maps: tuple[int, ...],
     values: tuple[int, ...],
+    tail_call_offset: int,
 ) -> Loaded:
     """Give every image its addresses, the first from IMAGE on, and fill them in.
 
-    Raises InputError when the code does not fit the image area, or does not fit together.
+    tail_call_offset: where in a program a tail call enters it. Raises InputError when the code does not fit the image area, or does not fit together.
     """
     at = addresses.IMAGE
     functions: list[Function] = []
     entries: dict[str, int] = {}
-    first: tuple[Layout, tuple[bytes, ...]] | None = None
+    first: Layout | None = None
     for name, image in images:
         starts = []
         for native in image.functions:
@@ -148,10 +150,30 @@ def load(
             for number, (start, code, native) in enumerate(zip(starts, codes, image.functions, strict=True))
         ]
         entries.setdefault(name, starts[0])
-        first = first or (layout, codes)
+        first = first or layout
     if first is None:
         raise InputError("image", "", "nothing to load")
-    return Loaded(first[0], first[1], tuple(functions), entries)
+    targets = {name: addr + tail_call_offset for name, addr in entries.items()}
+    functions = [_poked(function, targets) for function in functions]
+    codes = tuple(one.code for one in functions[: len(images[0][1].functions)])
+    return Loaded(first, codes, tuple(functions), entries)
+
+
+def _poked(function: Function, targets: Mapping[str, int]) -> Function:
+    """The function with its direct tail calls pointed to what the prog arrays hold. targets: addresses by program."""
+    if function.image is None:
+        return function
+    verified, code = function.image.verified, bytearray(function.code)
+    for poke in function.image.functions[function.number].pokes:
+        index, key = verified.pokes[poke.number - 1]
+        target = targets.get(dict(verified.program.maps[index].progs).get(key, ""))
+        if target is not None:
+            end = poke.target + len(_NOP5)
+            code[poke.bypass : poke.bypass + len(_NOP5)] = _NOP5
+            code[poke.target : end] = b"\xe9" + (target - function.addr - end).to_bytes(
+                4, "little", signed=True
+            )
+    return replace(function, code=bytes(code))
 
 
 def _symbols(machine: Machine, image: Image) -> dict[str, int]:

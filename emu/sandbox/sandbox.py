@@ -49,6 +49,7 @@ class Sandbox:
             [(world.program.name, image), *programs.items()],
             tuple(world.map_pointer(i) for i in range(count)),
             tuple(_values(world, image, i) for i in range(count)),
+            profile.tail_call_offset,
         )
         self.layout: Layout = found.layout
         self.codes: tuple[bytes, ...] = found.codes

@@ -65,12 +65,9 @@ def _judge(
     def result(state: State, why: str = "") -> Result:
         return Result(file, spec.program, spec.description, state, why, spec.unprivileged)
 
-    if spec.auxiliary and spec.success is not False and not spec.messages:
-        return result("skipped", "auxiliary: run by another program")
-    if spec.success is None:
-        return result("skipped", "asks only unprivileged users")
-    if spec.arches and _ARCH not in spec.arches:
-        return result("skipped", f"for {', '.join(spec.arches)} only")
+    skipped = _not_asked(spec)
+    if skipped:
+        return result("skipped", skipped)
     if spec.program in unsupported:
         return result("unsupported", unsupported[spec.program])
     program = programs.get(spec.program)
@@ -97,6 +94,17 @@ def _judge(
     if spec.needs:
         return result("unsupported", f"verdict and messages are met; not judged: {', '.join(spec.needs)}")
     return result("pass")
+
+
+def _not_asked(spec: Spec) -> str:
+    """Why nothing is expected of this program here, "" when something is."""
+    if spec.auxiliary and spec.success is not False and not spec.messages:
+        return "auxiliary: run by another program"
+    if spec.success is None:
+        return "asks only unprivileged users"
+    if spec.arches and _ARCH not in spec.arches:
+        return f"for {', '.join(spec.arches)} only"
+    return ""
 
 
 def _prepared(program: Program, spec: Spec, folder: Path, btf_refused: str) -> Program:

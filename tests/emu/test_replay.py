@@ -23,7 +23,7 @@ ENGINES = ("verify", "jit", "interp", "sandbox")
 READS_WHAT_NOBODY_PASSED = {"f4-unreliable-twice:first-only", "f4-unreliable-twice:second-partial"}
 
 
-@pytest.mark.parametrize(("expected", "entries", "at_least"), [(EXPECT, 59, 50), (MORE, 95, 94)])
+@pytest.mark.parametrize(("expected", "entries", "at_least"), [(EXPECT, 59, 59), (MORE, 95, 95)])
 def test_every_object_agrees_with_the_kernel(expected: Path, entries: int, at_least: int) -> None:
     pipeline = Pipeline()
     folder = ObjectFolder.beside(str(expected))
@@ -102,14 +102,14 @@ def test_every_recorded_program_gives_the_kernels_results() -> None:
                 assert fields["verdict"] == "agree", (result.name, result.checks)
                 if fields.get("retval") == "agree":
                     compared[result.group] += 1
-                compared["bytes"] += fields.get("bytes") == "agree"
+                compared["bytes"] += fields["bytes"] == "agree"
+                compared["converted"] += fields["bytes"] == "not comparable"
             if result.differs:
                 differing[result.name] = {name for name, state in fields.items() if state == "differ"}
-    complete = {"F1": 317, "F2": 400, "F3": 150, "F6": 387}
-    assert {family: compared[family] for family in complete} == complete
-    assert compared["F4"] >= 174
-    assert compared["F5"] >= 394
-    assert compared["bytes"] >= 1282  # the others differ by what the first layer cannot know; none by the JIT
+    # F4 has two more, the holes; 17 results of F5 are no function of the program and its input
+    assert compared == {
+        "F1": 317, "F2": 400, "F3": 150, "F4": 175, "F5": 394, "F6": 387, "bytes": 1655, "converted": 201
+    }  # fmt: skip
     assert differing == {name: {"retval", "engines"} for name in READS_WHAT_NOBODY_PASSED}
 
 

@@ -228,11 +228,16 @@ def test_kfunc_calls_become_indices() -> None:
 
 def test_tail_calls_and_casts() -> None:
     text = (
-        "map jumps: prog_array key 4 value 4 max 1\nprog tc\nint main(void *ctx):\nr2 = map[jumps]\nr3 = 0\n"
-        "call bpf_tail_call\nr0 = 0\nexit\n"
+        "map jumps: prog_array key 4 value 4 max 4\nprog tc\nint main(void *ctx):\nr6 = r1\nr2 = map[jumps]\n{}"
+        "call bpf_tail_call\nr1 = r6\nr2 = map[jumps]\nr3 = 2\ncall bpf_tail_call\nr0 = 0\nexit\n"
     )
-    verdict = accepted(text)
-    assert Insn(isa.OP_TAIL_CALL) in verdict.insns
+    verdict = accepted(text.format("r3 = 3\n"))
+    assert [insn.imm for insn in verdict.insns if insn.code == isa.OP_TAIL_CALL] == [1, 2]
+    assert verdict.pokes == ((0, 3), (0, 2))
+    for index in ("r3 = *(u32 *)(r1 +0)\n", "r3 = 4\n", "r3 = 1\nr4 = *(u32 *)(r1 +0)\nif r4 == 0 goto +1\nr3 = 3\n"):
+        verdict = accepted(text.format(index))
+        assert [insn.imm for insn in verdict.insns if insn.code == isa.OP_TAIL_CALL] == [0, 1], index
+        assert verdict.pokes == ((0, 2),)
     assert verdict.subprogs[0].tail_call_reachable
     to_kernel = Insn(isa.ALU64 | isa.MOV | isa.X, 0, 1, isa.OFF_ADDR_SPACE_CAST, 1)
     cast = assume(Program("cast", (to_kernel, Insn(isa.OP_EXIT))))
@@ -240,7 +245,7 @@ def test_tail_calls_and_casts() -> None:
 
 
 def test_a_jump_that_no_longer_reaches_is_refused() -> None:
-    verdict = rejected("r0 = 1\nif r0 == 7 goto done\n" + "r0 s/= r0\n" * 5000 + "done:\nexit")
+    verdict = rejected("r0 = *(u32 *)(r1 +0)\nif r0 == 7 goto done\n" + "r0 s/= r0\n" * 5000 + "done:\nexit")
     assert (verdict.errno, verdict.message) == ("ENOMEM", "insn 1 cannot be patched due to 16-bit range")
 
 
