@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test lint check bench clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -22,14 +22,15 @@ demo: install
 	$(BIN)/bpfemu replay fixtures/objects/expect.json
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: install
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 _TICK = 0.02  # seconds between looks; the limit is kept to this precision
 _IDLE = 50  # looks without a run after which the thread goes to sleep
+_SHARE = 0.25  # of the seconds of a run, that the process must have worked
 
 
 class Watchdog:
-    """Calls `stop` again and again while a run is older than `seconds`. Starts its thread with the first run."""
+    """Calls `stop` again and again while a run is older than `seconds`. Starts its thread with the first run.
+
+    A run grows older while the process gets processor time: a machine that stands still ends no run.
+    """
 
     def __init__(self, stop: Callable[[], None], seconds: float) -> None:
         self.seconds = seconds
@@ -52,16 +56,16 @@ class Watchdog:
         self._wake.set()
 
     def _watch(self) -> None:
-        seen, since, idle = -1, 0.0, 0
+        seen, since, worked, idle = -1, 0.0, 0.0, 0
         while not self._closed:
             self._wake.wait()
             time.sleep(_TICK)
             with self._lock:
-                now = time.monotonic()
+                now, work = time.monotonic(), time.process_time()
                 if self._run != seen or not self._active:
                     idle = 0 if self._run != seen else idle + 1
-                    seen, since = self._run, now
-                elif now - since > self.seconds:
+                    seen, since, worked = self._run, now, work
+                elif now - since > self.seconds and work - worked > _SHARE * self.seconds:
                     # Under the lock: the run cannot end, and the next begin, between the look and the stop.
                     self._fired = True
                     self._stop()

@@ -358,14 +358,14 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(WORDS, max_size=30).map(" ".join))
 def test_hostile_text_is_only_ever_an_input_error(text: str) -> None:
     with suppress(InputError):
         assert parse(text, "x").programs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60))
 def test_hostile_characters_are_only_ever_an_input_error(text: str) -> None:
     with suppress(InputError):

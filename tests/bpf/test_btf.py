@@ -139,14 +139,14 @@ def graphs(draw: st.DrawFn) -> Btf:  # noqa: C901 - one case a kind
     return builder.build()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs())
 def test_any_graph_round_trips(btf: Btf) -> None:
     assert Btf.parse(btf.raw()) == btf
     assert Btf.parse(btf.raw()).raw() == btf.raw()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs())
 def test_questions_about_any_graph_end(btf: Btf) -> None:
     """Circles included: an answer or an InputError."""

@@ -19,7 +19,7 @@ from bpf.insn import Insn
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=80).map(lambda data: data[: len(data) // 8 * 8]))
 def test_encode_undoes_decode(data: bytes) -> None:
     assert encode(decode(data)) == data

@@ -112,13 +112,13 @@ NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,6}", fullmatch=True).filter(
 PROTOS = st.builds(FuncProto, NAMES, TYPES, st.lists(st.builds(Param, NAMES, TYPES), max_size=12).map(tuple))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PROTOS)
 def test_round_trip(proto: FuncProto) -> None:
     assert parse_decl(str(proto)) == proto
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PROTOS)
 def test_round_trip_through_btf(proto: FuncProto) -> None:
     builder = BtfBuilder()
@@ -126,7 +126,7 @@ def test_round_trip_through_btf(proto: FuncProto) -> None:
     assert str(builder.build().prototype(tid)) == str(proto)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet="intuv64 fo(),*[]struc_x;.\t0", max_size=40))
 def test_only_input_errors(text: str) -> None:
     with suppress(InputError):

@@ -98,7 +98,7 @@ def test_symbols() -> None:
     assert disasm(Insn(0x18, 1, 1), Insn(0), style="text", symbol="out") == "r1 = map[out]"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.builds(
         Insn,

@@ -254,14 +254,14 @@ def attempt(blob: bytes) -> Object | str:
 SOURCES = (GOOD, KFUNCS, FEATURES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(SOURCES), st.floats(0, 1))
 def test_any_truncation_is_an_error(blob: bytes, part: float) -> None:
     """The section headers are at the end of the file."""
     assert isinstance(attempt(blob[: int((len(blob) - 1) * part)]), str)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from(SOURCES),
     st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8),
@@ -273,7 +273,7 @@ def test_any_bytes_changed(blob: bytes, changes: list[tuple[int, int]]) -> None:
     attempt(bytes(broken))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([".BTF", ".BTF.ext", ".symtab", ".relsyscall", ".strtab", "syscall"]),
     st.integers(0, 1 << 12),
@@ -285,7 +285,7 @@ def test_words_changed_in_a_section(name: str, at: int, value: int) -> None:
     attempt(bytes(patch.put(patch.start(name) + at * 4 % (size - 3), "<I", value).blob))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 30), st.integers(0, 9), st.integers(0, (1 << 32) - 1))
 def test_section_headers_changed(index: int, field: int, value: int) -> None:
     patch = Patch(FEATURES)
@@ -330,7 +330,7 @@ def test_many_programs_do_not_multiply_the_code() -> None:
 
 
 @pytest.mark.parametrize("parse", [Btf.parse, BtfExt.parse])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_btf_bytes(parse: Callable[[bytes], object], data: st.DataObject) -> None:
     good = Patch().sections[".BTF" if parse == Btf.parse else ".BTF.ext"].data

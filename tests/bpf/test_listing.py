@@ -194,14 +194,14 @@ def programs(draw: st.DrawFn) -> Program:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(programs())
 def test_generated_programs(program: Program) -> None:
     text = disassemble(program)
     assert parse(text, "x").program == program
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(min_size=8, max_size=64).map(lambda data: data[: len(data) // 8 * 8]))
 def test_any_bytes(data: bytes) -> None:
     program = Program("x", decode(data))

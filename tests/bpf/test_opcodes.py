@@ -84,7 +84,7 @@ INSNS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(INSNS)
 def test_no_form_exactly_where_the_kernel_refuses(insn: Insn) -> None:
     """But for fixups, and for values that are no matter of form."""

@@ -268,7 +268,7 @@ def on(a: int, b: int, insn: Insn) -> int:
     return r0([*ld64(0, a), *ld64(1, b), insn, Insn(isa.OP_EXIT)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(BINARY), st.booleans(), st.booleans(), WORDS, WORDS)
 def test_registers_against_second_formulation(op: int, wide: bool, signed: bool, a: int, b: int) -> None:
     off = int(signed and op in (isa.DIV, isa.MOD))
@@ -276,7 +276,7 @@ def test_registers_against_second_formulation(op: int, wide: bool, signed: bool,
     assert on(a, b, Insn(cls | op | isa.X, 0, 1, off)) == second(op, off, 64 if wide else 32, a, b)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(BINARY), st.booleans(), st.booleans(), WORDS, IMMS)
 def test_immediates_against_second_formulation(op: int, wide: bool, signed: bool, a: int, imm: int) -> None:
     off = int(signed and op in (isa.DIV, isa.MOD))
@@ -284,7 +284,7 @@ def test_immediates_against_second_formulation(op: int, wide: bool, signed: bool
     assert on(a, 0, Insn(cls | op, 0, 0, off, imm)) == second(op, off, 64 if wide else 32, a, imm)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from([("<H", 16), ("<I", 32), ("<Q", 64)]), st.sampled_from(["le", "be", "bswap"]), WORDS)
 def test_byte_order_against_struct(form: tuple[str, int], kind: str, value: int) -> None:
     little, bits = form
@@ -298,7 +298,7 @@ def test_byte_order_against_struct(form: tuple[str, int], kind: str, value: int)
     assert on(value, 0, Insn(code, 0, imm=bits)) == want
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from([(8, "b"), (16, "h"), (32, "i")]), st.booleans(), WORDS)
 def test_sign_extension_against_struct(form: tuple[int, str], wide: bool, value: int) -> None:
     bits, letter = form

@@ -86,7 +86,7 @@ WORDS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(list(ORDER)), st.booleans(), WORDS, WORDS)
 def test_conditions_against_byte_order(op: int, wide: bool, a: int, b: int) -> None:
     """Numbers compare as their big-endian bytes do; signed ones after their sign bit is turned over."""

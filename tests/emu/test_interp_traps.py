@@ -179,7 +179,7 @@ LIKELY = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(ANY, LIKELY, LIKELY), max_size=25))
 def test_any_instructions_end_in_a_result(insns: list[Insn]) -> None:
     """r0 to r9 are set first, so that the programs get further than their first instruction."""

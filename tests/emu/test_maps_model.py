@@ -102,7 +102,7 @@ class HashModel:
         (MapType.PERCPU_HASH, HashModel),
     ],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ops=OPS)
 def test_against_model(
     kind: MapType, model: type[ArrayModel] | type[HashModel], ops: list[tuple[object, ...]]
@@ -131,7 +131,7 @@ def test_against_model(
 
 @pytest.mark.parametrize("kind", [MapType.LRU_HASH, MapType.LRU_PERCPU_HASH])
 @pytest.mark.parametrize("flags", [0, 2])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ops=OPS)
 def test_lru_tables_forget_but_never_lie(kind: MapType, flags: int, ops: list[tuple[object, ...]]) -> None:
     ours, newest = make(kind, flags=flags), dict[bytes, bytes]()
@@ -184,7 +184,7 @@ def test_lru_lists_keep_every_node() -> None:
         assert len(table.slots) == len(table.keys) <= 300
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from([MapType.QUEUE, MapType.STACK]),
     ops=st.lists(
@@ -225,7 +225,7 @@ def bits(key: bytes) -> str:
     return f"{int.from_bytes(key[4:], 'big'):016b}"[: int.from_bytes(key[:4], "little")]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     ops=st.lists(
         st.one_of(
@@ -261,7 +261,7 @@ def test_longest_prefixes(ops: list[tuple[object, ...]]) -> None:
     assert {bits(key): value for key, value in ours.contents()} == model
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.one_of(st.integers(0, 600), st.integers(3900, 4100)), max_size=40), data=st.data())
 def test_ring_buffers(sizes: list[int], data: st.DataObject) -> None:
     MEMORY.reset()

@@ -99,7 +99,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=STEPS)
 def test_against_bytes(steps: list[tuple[str, int, int]]) -> None:
     packet, model = fresh(), bytearray(DATA)

@@ -109,7 +109,7 @@ def _same(found: tuple[object, ...], want: tuple[object, ...]) -> bool:
     return found == want
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(_case())
 def test_capstone_reads_what_was_meant(
     case: tuple[Form, list[int | Mem], str, list[tuple[object, ...]]],

@@ -52,7 +52,7 @@ def reaches_exit(graph: FunctionGraph, without: int) -> bool:
     return False
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(flows())
 def test_unavoidable_is_what_cuts_the_entry_from_all_exits(graph: FunctionGraph) -> None:
     if not reaches_exit(graph, -1):
@@ -62,7 +62,7 @@ def test_unavoidable_is_what_cuts_the_entry_from_all_exits(graph: FunctionGraph)
     assert graph.unavoidable[0] == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(flows())
 def test_solve_finds_the_nodes_before_each_node(graph: FunctionGraph) -> None:
     """With sets of nodes as states, the state before a node is all that can come before it."""

@@ -234,7 +234,11 @@ def test_tail_calls_and_casts() -> None:
     verdict = accepted(text.format("r3 = 3\n"))
     assert [insn.imm for insn in verdict.insns if insn.code == isa.OP_TAIL_CALL] == [1, 2]
     assert verdict.pokes == ((0, 3), (0, 2))
-    for index in ("r3 = *(u32 *)(r1 +0)\n", "r3 = 4\n", "r3 = 1\nr4 = *(u32 *)(r1 +0)\nif r4 == 0 goto +1\nr3 = 3\n"):
+    for index in (
+        "r3 = *(u32 *)(r1 +0)\n",
+        "r3 = 4\n",
+        "r3 = 1\nr4 = *(u32 *)(r1 +0)\nif r4 == 0 goto +1\nr3 = 3\n",
+    ):
         verdict = accepted(text.format(index))
         assert [insn.imm for insn in verdict.insns if insn.code == isa.OP_TAIL_CALL] == [0, 1], index
         assert verdict.pokes == ((0, 2),)
