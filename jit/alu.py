@@ -4,6 +4,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
+from jit.emitted import pushing
 from jit.errors import CannotLower
 from jit.mode import Mode
 from jit.regmap import AUX
@@ -51,8 +52,6 @@ _MOVSX: Final = {
     (16, True): form("movsx r64, rm16"),
     (32, True): form("movsxd r64, rm32"),
 }
-_PUSH: Final = form("push r64")
-_POP: Final = form("pop r64")
 _ROR16: Final = form("ror rm16, imm8")
 _MOVZX16: Final = form("movzx r32, rm16")
 _BSWAP32: Final = form("bswap r32")
@@ -61,6 +60,14 @@ _ROL64: Final = form("rol rm64, imm8")
 _TEST32: Final = form("test rm32, r32")
 _CMOVE: Final = form("cmove r64, rm64")
 _NOTHING: Final = b""
+
+
+def _save(reg: int) -> tuple[str, bytes, bytes]:
+    return x.NAMES64[reg], form("push r64")(reg), form("pop r64")(reg)
+
+
+_SAVE_RCX: Final = _save(x.RCX)
+_SAVE_DIVISION: Final = tuple((reg, _save(reg)) for reg in (x.RAX, x.RDX))
 
 
 def mov64(dst: int, src: int) -> bytes:
@@ -181,10 +188,6 @@ def div_mod(insn: Insn, mode: Mode) -> bytes:
     wide = _is64(insn)
     dst = mode.reg(insn.dst)
     out = []
-    if dst != x.RAX:
-        out.append(_PUSH(x.RAX))
-    if dst != x.RDX:
-        out.append(_PUSH(x.RDX))
     if insn.code & isa.X:
         divisor = mode.reg(insn.src)
         if divisor in (x.RAX, x.RDX):
@@ -202,11 +205,7 @@ def div_mod(insn: Insn, mode: Mode) -> bytes:
     result = x.RDX if insn.op == isa.MOD else x.RAX
     if dst != result:
         out.append(_move(wide, dst, result))
-    if dst != x.RDX:
-        out.append(_POP(x.RDX))
-    if dst != x.RAX:
-        out.append(_POP(x.RAX))
-    return b"".join(out)
+    return pushing([row for reg, row in _SAVE_DIVISION if reg != dst], b"".join(out))
 
 
 def _move(wide: bool, dst: int, src: int) -> bytes:
@@ -229,7 +228,7 @@ def shift(insn: Insn, mode: Mode) -> bytes:
         return _SHIFT_BMI2[op][wide](dst, dst, count)
     if dst == x.RCX:
         return mov64(AUX, dst) + mov64(x.RCX, count) + _SHIFT_CL[op][wide](AUX) + mov64(dst, AUX)
-    return _PUSH(x.RCX) + mov64(x.RCX, count) + _SHIFT_CL[op][wide](dst) + _POP(x.RCX)
+    return pushing([_SAVE_RCX], mov64(x.RCX, count) + _SHIFT_CL[op][wide](dst))
 
 
 def end(insn: Insn, mode: Mode) -> bytes:

@@ -9,7 +9,8 @@ from typing import Final
 from bpf import isa
 from jit import alu
 from jit.emitted import Emitted
-from jit.layout import Plan, pops
+from jit.frame import WORD
+from jit.layout import Plan, give_back
 from jit.profile import Profile
 from jit.regmap import ARENA, ARG6, FP, REGMAP
 from jit.x64 import registers as x
@@ -66,13 +67,13 @@ def call(
     for number, nullable in arena_args:
         out.add(_arena_address(REGMAP[number], nullable=nullable))
     if plan.sub.private_stack:
-        out.add(_PUSH(ARG6))
+        out.add(_PUSH(ARG6), WORD, x.NAMES64[ARG6])
     if plan.profile.call_depth:
         out.add_field(_SAR_GS + bytes(4), 4, "rel", symbol=CALL_DEPTH, addend=-1, insn=insn)
         out.add(b"\x05")
     out.add_field(_CALL, 4, "call", function, symbol, 0, insn)
     if plan.sub.private_stack:
-        out.add(_POP(ARG6))
+        out.add(_POP(ARG6), -WORD, x.NAMES64[ARG6])
     return out
 
 
@@ -114,21 +115,23 @@ def tail_call(plan: Plan, insn: int, number: int) -> Emitted:
     return _direct(plan) if number else _indirect(plan, insn)
 
 
-def _leave_frame(plan: Plan) -> bytes:
-    """Everything the prologue pushed behind rbp, so that the next program enters behind its own push of rbp.
+def _leave_frame(out: Emitted, plan: Plan) -> None:
+    """Append what undoes everything that the prologue pushed behind rbp, so that the next program enters behind its own push of rbp.
 
     The outgoing area is not given back: a function with stack arguments makes no tail calls.
     """
-    out = pops(plan) + _POP(x.RAX) * 2
+    give_back(out, plan)
+    out.add(_POP(x.RAX), -WORD)
+    out.add(_POP(x.RAX), -WORD)
     if plan.depth:
-        out += _ADD32(x.RSP, plan.depth)
-    return out
+        out.add(_ADD32(x.RSP, plan.depth), -plan.depth)
 
 
 def _indirect(plan: Plan, insn: int) -> Emitted:
     profile = plan.profile
     # rsi: the array, rdx: the index. From the end backwards, because the jumps over it need its length.
-    go = Emitted(_leave_frame(plan))
+    go = Emitted()
+    _leave_frame(go, plan)
     go.add(_MOV_LOAD(x.RCX, Mem(x.RCX, profile.bpf_func_off)))
     go.add(_ADD8(x.RCX, profile.tail_call_offset))
     indirect_jump(go, profile, x.RCX, insn)
@@ -153,12 +156,16 @@ def _indirect(plan: Plan, insn: int) -> Emitted:
 
 def _direct(plan: Plan) -> Emitted:
     """Two patch sites: a jump over it all, and a nop that becomes the jump to the program."""
-    go = _ADD_M64(Mem(x.RAX, None), 1) + _leave_frame(plan) + _NOP5
-    bypass = _JMP32(len(go))
+    go = Emitted(_ADD_M64(Mem(x.RAX, None), 1))
+    _leave_frame(go, plan)
+    go.add(_NOP5)
+    bypass = _JMP32(len(go.code))
     head = load_tail_count(plan) + _CMP_M64(Mem(x.RAX, None), isa.MAX_TAIL_CALLS)
-    head += _JAE(_rel8(len(bypass) + len(go)))
-    code = head + bypass + go
-    return Emitted(code, poke=(len(head), len(code) - len(_NOP5)))
+    head += _JAE(_rel8(len(bypass) + len(go.code)))
+    out = Emitted(head + bypass)
+    out.append(go)
+    out.poke = len(head), len(out.code) - len(_NOP5)
+    return out
 
 
 def _rel8(distance: int) -> int:

@@ -15,7 +15,7 @@ from bpf.helpers import HELPERS
 from bpf.insn import Insn
 from bpf.verified import Subprog, Verified
 from jit import alu, calls, layout
-from jit.emitted import Emitted
+from jit.emitted import Emitted, Pushing
 from jit.errors import CannotLower, JitUnsupported
 from jit.image import Image, NativeFunction, Poke, Reloc
 from jit.jumps import LATER_EXIT, Jump
@@ -91,7 +91,11 @@ class _Function:
             prologue=len(head.code),
             offsets=offsets,
             relocs=relocs,
-            frame=layout.frame(self.plan),
+            frame=layout.frame(
+                self.plan,
+                head,
+                [(offsets[i], offsets[i + 1], piece.moves) for i, piece in self.pieces.items() if piece.moves],
+            ),
             passes=passes,
             extable=extable,
             pokes=pokes,
@@ -109,7 +113,7 @@ class _Function:
         used = {insn.dst for insn in self.body}
         used.update(insn.src for insn in self.body if insn.code != isa.LD_IMM64)
         try:
-            return layout.plan(self.sub, profile, used)
+            return layout.plan(self.sub, profile, used, self.verified.subprogs[0])
         except CannotLower as error:
             raise self._error(None, error) from None
 
@@ -132,12 +136,15 @@ class _Function:
     def _special(self, index: int, part: Lowered) -> bytes:
         if isinstance(part, Jump):
             return self._jump(index, part)
+        if isinstance(part, Pushing):
+            self.pieces[index] = Emitted(part, moves=list(part.moves))
+            return part
         assert isinstance(part, Special)
         try:
             emitted = self.finish[part](index, self.body[index])
         except CannotLower as error:
             raise self._error(index, error) from None
-        if emitted.fields or emitted.extable or emitted.poke:
+        if emitted.fields or emitted.extable or emitted.poke or emitted.moves:
             self.pieces[index] = emitted
         return emitted.code
 

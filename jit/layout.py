@@ -1,15 +1,15 @@
 """Prologue, epilogue and frame of a function. Source: sections D.2, D.3 and D.6 of the convention."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bpf import isa
 from bpf.verified import Subprog
 from jit import alu
-from jit.emitted import Emitted
+from jit.emitted import Emitted, Move
 from jit.errors import CannotLower
-from jit.frame import Frame, Place
+from jit.frame import WORD, Frame, Moved, Place, Takeover
 from jit.profile import Profile
 from jit.regmap import ARENA, ARG6, CALLEE_SAVED
 from jit.x64 import registers as x
@@ -34,7 +34,6 @@ _RET: Final = form("ret")()
 _INT3: Final = form("int3")()
 _XOR_RAX: Final = form("xor rm64, r64")(x.RAX, x.RAX)
 
-WORD: Final = 8
 PRIVATE_STACK_GUARD: Final = 8
 ARENA_SYMBOL: Final = "arena_vm_start"
 RETURN_THUNK: Final = "__x86_return_thunk"
@@ -51,6 +50,7 @@ class Plan:
     """Where a function keeps things, decided before its instructions are lowered.
 
     depth: program stack on the native stack, rounded up. saved: x86 registers in push order. outgoing_size: bytes.
+    boundary: of the main program, whose frame an exception callback takes over.
     outgoing_base: rbp-relative end (high side) of the outgoing area, as the offset formula takes it.
     """
 
@@ -59,6 +59,12 @@ class Plan:
     depth: int
     saved: tuple[int, ...]
     outgoing_size: int
+    boundary: "Plan | None" = None
+
+    @property
+    def counts(self) -> int:
+        """Bytes of the two words of a tail-call count."""
+        return 2 * WORD if self.sub.tail_call_reachable else 0
 
     @property
     def outgoing_base(self) -> int:
@@ -75,8 +81,11 @@ class Plan:
         return -16 - self.depth
 
 
-def plan(sub: Subprog, profile: Profile, used: set[int]) -> Plan:
-    """`used`: BPF registers that occur in the function. Raises CannotLower for impossible counts."""
+def plan(sub: Subprog, profile: Profile, used: set[int], main: Subprog | None = None) -> Plan:
+    """The plan of `sub` in the program of `main` (None: `sub` itself).
+
+    used: BPF registers that occur in the function. Raises CannotLower for impossible counts.
+    """
     if (
         not 0 <= sub.out_stack_args <= isa.MAX_STACK_ARG_SLOTS
         or not 0 <= sub.in_stack_args <= isa.MAX_STACK_ARG_SLOTS
@@ -92,32 +101,53 @@ def plan(sub: Subprog, profile: Profile, used: set[int]) -> Plan:
     else:
         saved = [] if sub.arena_user is None else [ARENA]
         saved += [reg for number, reg in CALLEE_SAVED if number in used]
-    return Plan(sub, profile, depth, tuple(saved), WORD * max(sub.out_stack_args - 1, 0))
+    boundary = None
+    if sub.is_exception_cb:
+        boundary = _boundary(main or sub, profile)
+    return Plan(sub, profile, depth, tuple(saved), WORD * max(sub.out_stack_args - 1, 0), boundary)
 
 
-def prologue(plan: Plan) -> Emitted:
+def _boundary(main: Subprog, profile: Profile) -> Plan:
+    """The main program as bpf_throw needs it; a callback of a program that never throws is compiled alike."""
+    return plan(replace(main, is_exception_boundary=True, is_exception_cb=False), profile, set())
+
+
+@dataclass(slots=True)
+class Prologue(Emitted):
+    """rbp_from: offset from which rbp belongs to the frame. takeover: offsets between which it is the main program's."""
+
+    rbp_from: int = 0
+    takeover: tuple[int, int] | None = None
+
+
+def prologue(plan: Plan) -> Prologue:
     """Everything in front of the first instruction."""
     sub, profile = plan.sub, plan.profile
     is_main = sub.kind == "main"
-    out = Emitted()
+    out = Prologue()
     if profile.ibt:
         out.add(_ENDBR)
     out.add(_NOP5)
     out.add(_XOR_RAX if sub.tail_call_reachable and is_main else _NOP3)
-    if sub.is_exception_cb:
-        out.add(_exception_entry())
+    if plan.boundary is not None:
+        _exception_entry(out, plan.boundary)
     else:
-        out.add(_PUSH(x.RBP) + _MOV64(x.RBP, x.RSP))
+        out.add(_PUSH(x.RBP), WORD)
+        out.add(_MOV64(x.RBP, x.RSP))
+        out.rbp_from = len(out.code)
     if profile.ibt:
         out.add(_ENDBR)
     if plan.depth:
-        out.add(_SUB32(x.RSP, plan.depth))
+        out.add(_SUB32(x.RSP, plan.depth), plan.depth)
     if sub.tail_call_reachable:
-        out.add(_tail_count_main() if is_main else _PUSH(x.RAX) * 2)
+        if is_main:
+            _make_tail_count(out)
+        out.add(_PUSH(x.RAX), WORD)
+        out.add(_PUSH(x.RAX), WORD)
     for reg in plan.saved:
-        out.add(_PUSH(reg))
+        out.add(_PUSH(reg), WORD)
     if plan.outgoing_size:
-        out.add(_SUB8(x.RSP, plan.outgoing_size))
+        out.add(_SUB8(x.RSP, plan.outgoing_size), plan.outgoing_size)
     if sub.arena_user is not None:
         out.add_field(alu.movabs(ARENA, 0), 8, "symbol", symbol=ARENA_SYMBOL)
     if sub.private_stack:
@@ -131,30 +161,46 @@ def prologue(plan: Plan) -> Emitted:
     return out
 
 
-def _exception_entry() -> bytes:
+def _exception_entry(out: Prologue, main: Plan) -> None:
     """The callback runs on the frame of the main program, whose registers it takes back first."""
-    pops = b"".join(_POP(reg) for reg in (x.R15, x.R14, x.R13, x.RBX, x.R12))
-    return _MOV64(x.RSP, x.RSI) + _MOV64(x.RBP, x.RDX) + pops + _MOV64(x.RSP, x.RBP)
+    above = (
+        main.depth + main.counts + WORD * len(main.saved)
+    )  # rsi: the lowest word that the main program saved
+    out.add(_MOV64(x.RSP, x.RSI), WORD + above)
+    start = len(out.code)
+    out.add(_MOV64(x.RBP, x.RDX))
+    out.rbp_from = len(out.code)
+    for reg in reversed(main.saved):
+        out.add(_POP(reg), -WORD)
+    out.add(_MOV64(x.RSP, x.RBP), WORD * len(main.saved) - above)
+    out.takeover = start, len(out.code)
 
 
-def _tail_count_main() -> bytes:
-    """rax is 0 or, above 33, the address of the count that a caller made: keep the pointer, or make the count."""
+def _make_tail_count(out: Emitted) -> None:
+    """rax is 0 or, above 33, the address of the count that a caller made: make the count, or keep the pointer.
+
+    The pointer is pushed twice behind this; a count that was made takes the place of the first.
+    """
     push = _PUSH(x.RAX)
-    make = push + _MOV64(x.RAX, x.RSP) + _JMP8(len(push))
-    return _CMP8(x.RAX, isa.MAX_TAIL_CALLS) + _JA(len(make)) + make + push + push
+    rest = _MOV64(x.RAX, x.RSP) + _JMP8(len(push))
+    out.add(_CMP8(x.RAX, isa.MAX_TAIL_CALLS) + _JA(len(push + rest)))
+    out.add(push, WORD)
+    out.add(rest, -WORD)  # who comes behind the jump has pushed nothing
 
 
-def pops(plan: Plan) -> bytes:
-    """The saved registers back, in reverse."""
-    return b"".join(_POP(reg) for reg in reversed(plan.saved))
+def give_back(out: Emitted, plan: Plan) -> None:
+    """Append the pops of the saved registers, in reverse."""
+    for reg in reversed(plan.saved):
+        out.add(_POP(reg), -WORD)
 
 
 def epilogue(plan: Plan) -> Emitted:
     """The first exit of a function; later ones jump here."""
     out = Emitted()
     if plan.outgoing_size:
-        out.add(_ADD8(x.RSP, plan.outgoing_size))
-    out.add(pops(plan) + _LEAVE)
+        out.add(_ADD8(x.RSP, plan.outgoing_size), -plan.outgoing_size)
+    give_back(out, plan)
+    out.add(_LEAVE, -(WORD + plan.depth + plan.counts))
     if plan.profile.return_thunk:
         out.add_field(_JMP32(0), 4, "jump", symbol=RETURN_THUNK)
     else:
@@ -162,15 +208,54 @@ def epilogue(plan: Plan) -> Emitted:
     return out
 
 
-def frame(plan: Plan) -> Frame:
-    """The picture of the frame for people and checks."""
-    counts = 2 * WORD if plan.sub.tail_call_reachable else 0
-    below = plan.depth + counts
-    saved = tuple((x.NAMES64[reg], -(below + WORD * (k + 1))) for k, reg in enumerate(plan.saved))
+def frame(plan: Plan, head: Prologue, pieces: Iterable[tuple[int, int, Sequence[Move]]]) -> Frame:
+    """Where everything lies, and when. pieces: offset, end, and moves of rsp of what moves it behind the prologue."""
     incoming = _places(plan.sub.in_stack_args, lambda number: 16 + WORD * (number - 7))
     outgoing = _places(plan.sub.out_stack_args, lambda number: plan.native_off(-WORD * (number - 5)))
-    size = below + WORD * len(plan.saved) + plan.outgoing_size
-    return Frame(plan.depth, saved, incoming, outgoing, plan.outgoing_size, size)
+    size = plan.depth + plan.counts + WORD * len(plan.saved) + plan.outgoing_size
+    takeover = None
+    if head.takeover is not None and plan.boundary is not None:
+        takeover = Takeover(*head.takeover, _saved(plan.boundary))
+    return Frame(
+        plan.depth,
+        _saved(plan),
+        incoming,
+        outgoing,
+        plan.outgoing_size,
+        size,
+        counts=plan.counts,
+        private_depth=-(-plan.sub.stack_depth // WORD) * WORD if plan.sub.private_stack else None,
+        moves=_history(head, pieces),
+        rbp_from=head.rbp_from,
+        body=len(head.code),
+        takeover=takeover,
+    )
+
+
+def _saved(plan: Plan) -> tuple[tuple[str, int], ...]:
+    below = plan.depth + plan.counts
+    return tuple((x.NAMES64[reg], -(below + WORD * (k + 1))) for k, reg in enumerate(plan.saved))
+
+
+def _history(head: Prologue, pieces: Iterable[tuple[int, int, Sequence[Move]]]) -> tuple[Moved, ...]:
+    """Every piece behind the prologue begins and ends in the body: jumps lead there, whatever it does in between."""
+    rows: list[Moved] = []
+    depth = WORD
+    for at, down, _ in head.moves:
+        depth += down
+        rows.append((at, depth, ()))
+    body = depth
+    for base, end, moves in pieces:
+        depth = body
+        pushed: tuple[str, ...] = ()
+        for at, down, reg in moves:
+            depth += down
+            if reg:
+                pushed = (*pushed, reg) if down > 0 else pushed[:-1]
+            rows.append((base + at, depth, pushed))
+        if depth != body:
+            rows.append((end, body, ()))
+    return tuple(rows)
 
 
 def _places(slots: int, off: Callable[[int], int]) -> dict[int, Place]:
