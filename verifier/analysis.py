@@ -8,7 +8,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
-from verifier import calls
+from verifier import calls, prelog
 from verifier.backtrack import simple_step
 from verifier.constfold import compute_const_regs, prune_dead_branches
 from verifier.ctxaccess import is_plain
@@ -33,6 +33,7 @@ from verifier.regs import (
     PTR_UNTRUSTED,
     UsedMap,
 )
+from verifier.subprogs import is_jump, jump_target
 
 # What is read by a load whose fault is caught (convert_ctx_accesses).
 _PROBED: Final = frozenset(
@@ -48,23 +49,30 @@ _SOCKETS: Final = frozenset({PTR_TO_SOCKET, PTR_TO_SOCK_COMMON, PTR_TO_TCP_SOCK,
 _UNCLONING: Final = frozenset({"sched_cls", "sched_act", "lwt_xmit", "sk_skb"})
 
 
-def prepare(env: Env, tables: Mapping[int, tuple[int, ...]], edges: Sequence[Sequence[calls.Edge]]) -> None:
+def prepare(
+    env: Env, tables: Mapping[int, tuple[int, ...]], edges: Sequence[Sequence[calls.Edge]], flow: Flow
+) -> None:
     """Finds out everything that is known before the first path is followed. tables: targets of gotox."""
     layout = env.layout
     mark_points(env, tables)
     collect_effects(env, edges)
-    flow = Flow(env.insns, layout, tables)
-    number_cycles(env, flow)
     constants = compute_const_regs(env, flow)
     folded = prune_dead_branches(env.insns, constants)
     if folded != env.insns:
         env.insns = folded
         flow = Flow(folded, layout, tables)
+    order = calls.callees_first(calls.in_postorder(edges, flow.postorder))
+    if env.verbose2:
+        env.trace(prelog.order_text(layout.functions, order))
+    number_cycles(env, flow)
     live_stack = LiveStack(env, flow, constants)
     env.live_stack = live_stack
-    live_stack.run(calls.callees_first(edges)[::-1])
+    live_stack.run(order[::-1])
     compute_live_registers(env, flow)
-    mark_fastcall_patterns(env)
+    if env.verbose2:
+        env.trace(prelog.registers_text(env))
+    jumps = [jump_target(env.insns, at) for at, insn in enumerate(env.insns) if is_jump(insn)]
+    mark_fastcall_patterns(env, {*jumps, *(to for table in tables.values() for to in table)})
     env.steps = [simple_step(insn) for insn in env.insns]
 
 
@@ -102,6 +110,7 @@ def facts(env: Env, depths: Sequence[int]) -> Facts:
         ),
         in_arena=frozenset(at for at, one in enumerate(aux) if one.ptr_type == PTR_TO_ARENA),
         converted=_converted(env),
+        narrow=frozenset(at for at, one in enumerate(aux) if one.zext_dst),
     )
 
 

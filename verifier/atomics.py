@@ -57,6 +57,7 @@ def check_atomic(env: Env, insn: Insn) -> None:
         check_store_reg(env, insn, strict=True)
         _check_pointer(env, insn, insn.dst, "stores into")
     else:
+        env.explain_insn()
         env.refuse("EINVAL", f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & isa.U32:02x}")
 
 

@@ -6,10 +6,14 @@ answered to each name (the sets registered with register_btf_kfunc_id_set). Know
 
 from collections.abc import Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 from bpf.helpers import HELPERS, VARIANTS, Helper
 from bpf.kfuncs import KFUNCS
 from bpf.progtypes import ATTACH_NAMES, ATTACH_NUMBERS
+
+if TYPE_CHECKING:
+    from verifier.env import Env
 
 
 def _numbers(text: str) -> Iterator[int]:
@@ -271,3 +275,8 @@ def kfunc_allowed(name: str, prog_type: str, attach_type: int) -> bool:
     if known is None or known.module or types is None or prog_type == "ext":
         return True
     return prog_type in types and attach_type in _KFUNC_ATTACH.get(name, {attach_type})
+
+
+def callable_helper(env: "Env", number: int) -> Helper | None:
+    """The helper as the program at hand gets it."""
+    return helper_for(number, env.prog_type, env.program.expected_attach_type, env.sleepable)

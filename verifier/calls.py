@@ -37,6 +37,14 @@ def call_edges(program: Program, layout: Layout) -> tuple[tuple[Edge, ...], ...]
     return tuple(tuple(some) for some in edges)
 
 
+def in_postorder(
+    edges: Sequence[Sequence[Edge]], postorder: Sequence[Sequence[int]]
+) -> tuple[tuple[Edge, ...], ...]:
+    """The edges of each function in the order in which the kernel's walk over functions meets them."""
+    place = {at: number for order in postorder for number, at in enumerate(order)}
+    return tuple(tuple(sorted(some, key=lambda edge: place.get(edge.insn, len(place)))) for some in edges)
+
+
 def has_async_callbacks(program: Program) -> bool:
     """Whether some callback may run outside the frame that names it."""
     if any(ref.name.startswith(_ASYNC_KFUNCS) for ref in program.kfuncs):

@@ -51,7 +51,7 @@ class InsnAux:
     prune_point, jmp_point, force_checkpoint: where states are kept, where history is recorded, where a state must be
       kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
       cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before);
-      dead_regs: numbers of the others of R0..R9.
+      dead_regs: numbers of the others of R0..R9. zext_dst: writes 32 bits of a register whose upper half is read later.
     seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through.
     map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
       for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
@@ -78,6 +78,7 @@ class InsnAux:
         "ptr_type",
         "scc",
         "seen",
+        "zext_dst",
     )
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class InsnAux:
         self.scc = 0
         self.live_regs = 0
         self.dead_regs: tuple[int, ...] = ()
+        self.zext_dst = False
         self.seen = False
         self.ptr_type = NOT_INIT
         self.map_ptr: Any = None
@@ -310,6 +312,13 @@ class Env:
         self.said.append((len(self.log), self.insn_processed))
         self.log.append(text)
 
+    def explain_insn(self) -> None:
+        """The instruction's own line belongs to the explanation, where the disassembler has no words for it."""
+        if self.verbose:
+            self.said.append((len(self.log) - 1, self.insn_processed))
+        else:
+            self.write(f"{self.insn_idx}: {self.insn_text(self.insn_idx)}\n")
+
     def write_note(self, text: str) -> None:
         """verbose() of something that explains no refusal: not part of Rejected.messages."""
         self.log.append(text)
@@ -366,9 +375,17 @@ class Env:
         raise Refused(errno, *self.messages(), insn=self.insn_idx if insn is None else insn)
 
     def messages(self) -> tuple[str, ...]:
-        """The lines that the current instruction, or what comes before the first one, had to say; no line ends."""
+        """The lines that the current instruction, or what comes before the first one, had to say; no line ends.
+
+        A line that was written before is not one of them.
+        """
         now = self.insn_processed
-        return tuple("".join(self.log[i] for i, when in self.said if when == now).splitlines())
+        old = {self.log[i] for i, when in self.said if when != now}
+        return tuple(
+            "".join(
+                self.log[i] for i, when in self.said if when == now and self.log[i] not in old
+            ).splitlines()
+        )
 
     def bug(self, text: str) -> NoReturn:
         """verifier_bug(): the kernel's own check failed."""

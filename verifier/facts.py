@@ -15,7 +15,7 @@ class Facts:
     calls back, where it may be inlined. tail_calls: (number of the prog array, index) of a tail call that always has both. depths: bytes of r10 stack of each function. writes: outgoing stack-argument
     slots that each function writes, the deepest plus one. probed: loads whose faults are caught; in_arena: accesses
     through a pointer to the arena; converted: accesses of contexts and sockets that the kernel turns into accesses of its own
-    structures.
+    structures. narrow: instructions that write 32 bits of a register whose upper half is read later.
     """
 
     insns: tuple[Insn, ...]
@@ -28,3 +28,4 @@ class Facts:
     probed: frozenset[int] = frozenset()
     in_arena: frozenset[int] = frozenset()
     converted: frozenset[int] = frozenset()
+    narrow: frozenset[int] = frozenset()

@@ -1,14 +1,16 @@
 """Spills around calls that keep registers, as compilers write them for older kernels.
 
 Such a pattern is `*(u64 *)(r10 - 8) = r1; call f; r1 = *(u64 *)(r10 - 8)` where f does not touch r1; the spills may be
-taken out when nothing else uses their slots. Source: mark_fastcall_patterns of kernel/bpf/verifier.c; who else uses the
-slots is verifier/stack.py's question.
+taken out when nothing else uses their slots. Source: mark_fastcall_patterns of kernel/bpf/verifier.c,
+bpf_remove_fastcall_spills_fills of kernel/bpf/fixups.c; who else uses the slots is verifier/stack.py's question.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from bpf.helpers import HELPERS
+from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 
 if TYPE_CHECKING:
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
 
 _STX_DW: Final = isa.STX | isa.MEM | isa.DW
 _LDX_DW: Final = isa.LDX | isa.MEM | isa.DW
+_NOP: Final = Insn(isa.OP_JA)
 _CALLER_SAVED: Final = 0b11_1111
 # helpers that calls are replaced by a few instructions on x86-64: get_smp_processor_id, get_current_task, ..._btf
 _INLINED: Final = frozenset({8, 35, 158})
 
 
-def mark_fastcall_patterns(env: "Env") -> None:
-    """Finds the patterns of all functions; SubprogInfo.fastcall_stack_off is where their slots begin."""
+def mark_fastcall_patterns(env: "Env", targets: Collection[int]) -> None:
+    """Finds the patterns of all functions; SubprogInfo.fastcall_stack_off is where their slots end.
+
+    targets: instructions that something jumps to. A pattern counts as far as nobody enters it behind its first spill.
+    """
     for info in env.subprogs:
         function = info.function
         lowest = 0
@@ -30,13 +36,12 @@ def mark_fastcall_patterns(env: "Env") -> None:
             insn = env.insns[at]
             if insn.code == _STX_DW and insn.dst == isa.FP:
                 lowest = min(lowest, insn.off)
-        info.fastcall_stack_off = lowest
         if lowest == 0:
             continue
         for at in range(function.start, function.end):
             insn = env.insns[at]
             if insn.code == isa.OP_CALL and insn.src != isa.PSEUDO_CALL:
-                _mark_pattern(env, info, at, lowest)
+                _mark_pattern(env, info, at, lowest, targets)
 
 
 def _call_summary(env: "Env", at: int) -> tuple[int, bool, bool] | None:
@@ -54,7 +59,7 @@ def _call_summary(env: "Env", at: int) -> tuple[int, bool, bool] | None:
     return len(proto.params), proto.ret.kind == "void", kfunc is not None and "fastcall" in kfunc.flags
 
 
-def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int) -> None:
+def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int, targets: Collection[int]) -> None:
     summary = _call_summary(env, at)
     if summary is None:
         return
@@ -66,18 +71,10 @@ def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int) -> None
     for i in range(1, 7):
         if at - i < 0 or at + i >= len(env.insns):
             break
-        stx, ldx = env.insns[at - i], env.insns[at + i]
-        if (
-            stx.code != _STX_DW
-            or ldx.code != _LDX_DW
-            or stx.dst != isa.FP
-            or ldx.src != isa.FP
-            or stx.src != ldx.dst
-            or not expected >> stx.src & 1
-            or stx.off != off
-            or ldx.off != off
-        ):
+        entered = at - i + 1 in targets or at + i in targets
+        if entered or not _is_pair(env.insns[at - i], env.insns[at + i], off, expected):
             break
+        stx = env.insns[at - i]
         expected &= ~(1 << stx.src)
         env.aux[at - i].in_fastcall = env.aux[at + i].in_fastcall = True
         off += 8
@@ -89,3 +86,34 @@ def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int) -> None
     else:
         info.keep_fastcall_stack = True
     info.fastcall_stack_off = min(info.fastcall_stack_off, off)
+
+
+def _is_pair(stx: Insn, ldx: Insn, off: int, expected: int) -> bool:
+    """A spill to a slot and the fill of the same register, one of the mask `expected`, from it."""
+    return (
+        stx.code == _STX_DW
+        and ldx.code == _LDX_DW
+        and stx.dst == ldx.src == isa.FP
+        and stx.src == ldx.dst
+        and bool(expected >> stx.src & 1)
+        and stx.off == ldx.off == off
+    )
+
+
+def remove_spills(env: "Env") -> None:
+    """Spills and fills of the patterns that are left become jumps to the next instruction, and take no stack any more.
+
+    A pattern whose call is no fastcall, in the same function, keeps the stack as it is.
+    """
+    insns = list(env.insns)
+    for info in env.subprogs:
+        function = info.function
+        found = False
+        for at in range(function.start, function.end):
+            pairs = env.aux[at].fastcall_spills_num
+            for i in range(1, pairs + 1):
+                insns[at - i] = insns[at + i] = _NOP
+            found |= pairs > 0
+        if found and not info.keep_fastcall_stack:
+            info.stack_depth = -info.fastcall_stack_off
+    env.insns = insns

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bpf import isa
 from bpf.insn import Insn
 from bpf.program import KfuncRef, Program
-from verifier import inline, zext
+from verifier import inline
 from verifier.deadcode import Trimmed, trim
 from verifier.divmod import patch_division
 from verifier.facts import Facts
@@ -29,7 +29,7 @@ _SKB_LOAD = {
     2: "bpf_skb_load_helper_16_no_cache",
     4: "bpf_skb_load_helper_32_no_cache",
 }
-# Behind a 32-bit compare-exchange (zext.py); imm 1 marks it as one of the verifier's own.
+# Behind a 32-bit compare-exchange, which leaves the upper half of rax alone when it stores; imm 1 marks it as one of the verifier's own.
 _ZEXT_R0 = Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
 # Modes that only the rewriting makes: faults are caught; the address counts from the start of the arena.
 _PROBES = {isa.MEM: 0x20, isa.MEMSX: 0x40}
@@ -117,7 +117,6 @@ class _Draft:
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
         self.inlined: set[int] = set()
         self.pokes: list[tuple[int, int]] = []
-        self.swaps = zext.needed(trimmed.insns)
         looping = {self._number(at) for at in self.loops}
         self.depths = [
             facts.depths[f.index] + (inline.loop_extra(facts.depths[f.index]) if number in looping else 0)
@@ -153,7 +152,7 @@ class _Draft:
             return _may_goto(at + 1 + insn.off, self.depths[self._number(at)])
         if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
             return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
-        if at in self.swaps:
+        if _is_swap32(insn) and self.trimmed.origin[at] in self.facts.narrow:
             return (Item(insn), Item(_ZEXT_R0))
         if is_bpf_call(insn):
             return (Item(insn, at + insn.imm + 1),)
@@ -170,6 +169,9 @@ class _Draft:
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
         if insn.src == isa.PSEUDO_KFUNC_CALL:
+            if at in self.refs and self.kfuncs[self.refs[at]].name in inline.CASTS:
+                self.inlined.add(self.trimmed.origin[at])
+                return (Item(inline.CAST),)
             return (Item(Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, self.refs.get(at, insn.imm))),)
         if insn.imm == TAIL_CALL:
             known = self.facts.tail_calls.get(self.trimmed.origin[at])
@@ -234,6 +236,10 @@ class _Draft:
                 if not any(self.facts.seen[target:]):
                     message = f"verifier bug: No program to jit at insn {end} (subprog < 0)"
                     raise Refused("EFAULT", message, insn=origin)
+
+
+def _is_swap32(insn: Insn) -> bool:
+    return insn.code == isa.STX | isa.ATOMIC | isa.W and insn.imm == isa.CMPXCHG
 
 
 def _by_position(insn: Insn) -> Insn:

@@ -11,7 +11,7 @@ from bpf.insn import Insn
 from bpf.maps import MapType
 from bpf.progtypes import NUMBERS
 from verifier import callbacks
-from verifier.availability import helper_for
+from verifier.availability import callable_helper
 from verifier.callargs import MAX_ERRNO, CallMeta
 from verifier.dynptr import unmark_stack_slots_dynptr
 from verifier.env import Env
@@ -91,7 +91,7 @@ def helper_name(number: int) -> str:
 def _find(env: Env, number: int) -> HelperSpec:
     if not 0 <= number <= _MAX_ID:
         env.refuse("EINVAL", f"invalid func {helper_name(number)}#{number}")
-    helper = helper_for(number, env.prog_type, env.program.expected_attach_type, env.sleepable)
+    helper = callable_helper(env, number)
     if helper is None:
         env.refuse("EINVAL", f"program of this type cannot use helper {helper_name(number)}#{number}")
     key = (number, helper.name)

@@ -16,7 +16,9 @@ MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 1, 2, 3
 GET_SMP_PROCESSOR_ID = 8
 REDIRECT_MAP = 51
 MAP_PUSH, MAP_POP, MAP_PEEK = 87, 88, 89
+GET_CURRENT_TASK = 35
 JIFFIES64 = 118
+GET_CURRENT_TASK_BTF = 158
 FOR_EACH_MAP_ELEM = 164
 LOOP = 181
 MAP_LOOKUP_PERCPU = 195
@@ -34,6 +36,15 @@ _ADD = isa.ALU64 | isa.ADD
 _LOAD64 = isa.LDX | isa.MEM | isa.DW
 _STORE64 = isa.STX | isa.MEM | isa.DW
 _THIS_CPU = Insn(_MOV_X, 0, 0, isa.OFF_PERCPU)
+# Helpers that only read a variable of this CPU.
+_PERCPU_VARIABLES = {
+    GET_SMP_PROCESSOR_ID: ("cpu_number", isa.LDX | isa.MEM | isa.W),
+    GET_CURRENT_TASK: ("current_task", _LOAD64),
+    GET_CURRENT_TASK_BTF: ("current_task", _LOAD64),
+}
+# Kfuncs that only hand their first argument back.
+CASTS = frozenset({"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
+CAST = Insn(_MOV_X, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,10 @@ def replacement(helper: int, spec: MapSpec | None) -> Sequence[Piece] | None:
             Piece(Insn(0)),
             Piece(Insn(_LOAD64, 0, 0)),
         )
-    if helper == GET_SMP_PROCESSOR_ID:
-        return (
-            Piece(Insn(_MOV, 0), "cpu_number"),
-            Piece(_THIS_CPU),
-            Piece(Insn(isa.LDX | isa.MEM | isa.W, 0, 0)),
-        )
+    variable = _PERCPU_VARIABLES.get(helper)
+    if variable is not None:
+        name, load = variable
+        return (Piece(Insn(_MOV, 0), name), Piece(_THIS_CPU), Piece(Insn(load, 0, 0)))
     if spec is None:
         return None
     lookup = _LOOKUPS.get(spec.type) if helper == MAP_LOOKUP else None

@@ -1,19 +1,23 @@
-"""Which registers are read later: a data flow backwards over all instructions.
+"""Which registers, and which halves of them, are read later: a data flow backwards over all instructions.
 
 Source: bpf_compute_live_registers of kernel/bpf/liveness.c; C.10 of the rules for stack arguments.
 """
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
-from bpf.helpers import HELPERS
 from bpf.insn import Insn
+from verifier.availability import callable_helper
 from verifier.flow import Flow
 
 if TYPE_CHECKING:
     from verifier.env import Env
 
-_ALL: Final = 0xFFFF
+_WIDE: Final = 0x1_0001  # both halves of r0
+_NARROW: Final = 1  # its lower half
+_HIGH: Final = 16
+_ALL: Final = 0xFFFF_FFFF
 _CALLER_SAVED: Final = 0b11_1111
 _ARGS: Final = 0b11_1110
 _DEAD: Final = tuple(tuple(r for r in range(10) if not mask >> r & 1) for mask in range(1 << 10))
@@ -23,7 +27,7 @@ def num_params(env: "Env", at: int) -> int | None:
     """Arguments of the helper or kfunc called at an instruction, None if that is not known (bpf_get_call_summary)."""
     insn = env.insns[at]
     if insn.src == isa.HELPER_CALL:
-        helper = HELPERS.get(insn.imm)
+        helper = callable_helper(env, insn.imm)
         return None if helper is None else helper.nargs
     if insn.src == isa.PSEUDO_KFUNC_CALL and at in env.kfuncs:
         return len(env.kfuncs[at].params)
@@ -31,9 +35,36 @@ def num_params(env: "Env", at: int) -> int | None:
 
 
 def compute_live_registers(env: "Env", flow: Flow) -> None:
-    """Sets InsnAux.live_regs of all instructions that can be reached."""
-    effects = [_use_def(env, at, insn) for at, insn in enumerate(env.insns)]
-    live = [0] * len(env.insns)
+    """Sets InsnAux.live_regs, dead_regs and zext_dst of all instructions that can be reached."""
+    live, behind = _live_halves(env.insns, flow, lambda at: num_params(env, at))
+    narrow = _narrow_writes(env.insns, behind)
+    for at, aux in enumerate(env.aux):
+        mask = (live[at] | live[at] >> _HIGH) & 0xFFFF
+        aux.live_regs = mask
+        aux.dead_regs = _DEAD[mask & 0x3FF]
+        aux.zext_dst = at in narrow
+
+
+def narrow_writes(insns: Sequence[Insn], flow: Flow) -> frozenset[int]:
+    """Instructions that write 32 bits of a register whose upper half is read later, if any call reads r1 to r5."""
+    return _narrow_writes(insns, _live_halves(insns, flow, lambda _: None)[1])
+
+
+def _narrow_writes(insns: Sequence[Insn], behind: Sequence[int]) -> frozenset[int]:
+    written = enumerate(map(_def32, insns))
+    return frozenset(at for at, reg in written if reg >= 0 and behind[at] >> _HIGH + reg & 1)
+
+
+def _live_halves(
+    insns: Sequence[Insn], flow: Flow, params: Callable[[int], int | None]
+) -> tuple[list[int], list[int]]:
+    """For each instruction the halves that are read there or later, and those that are read behind it.
+
+    Bit r is the lower half of Rr, bit 16 + r the upper one.
+    """
+    effects = [_use_def(insn, at, params) for at, insn in enumerate(insns)]
+    live = [0] * len(insns)
+    behind = [0] * len(insns)
     order = [at for postorder in flow.postorder for at in postorder]
     succ = flow.succ
     changed = True
@@ -43,19 +74,47 @@ def compute_live_registers(env: "Env", flow: Flow) -> None:
             out = 0
             for to in succ[at]:
                 out |= live[to]
+            behind[at] = out
             use, define = effects[at]
             before = out & ~define | use
             if before != live[at]:
                 live[at] = before
                 changed = True
-    for aux, mask in zip(env.aux, live, strict=True):
-        aux.live_regs = mask
-        aux.dead_regs = _DEAD[mask & 0x3FF]
+    return live, behind
 
 
-def _use_def(env: "Env", at: int, insn: Insn) -> tuple[int, int]:
-    """Registers that an instruction reads and writes; what is not known reads all."""
-    src, dst = 1 << insn.src, 1 << insn.dst
+def _def32(insn: Insn) -> int:
+    """The register of which an instruction writes the lower half only, -1 for none (bpf_insn_def32)."""
+    match insn.cls:
+        case isa.ALU:
+            return -1 if insn.op == isa.END and insn.imm == 64 else insn.dst
+        case isa.ALU64:
+            return insn.dst if insn.op == isa.END and insn.imm in (16, 32) else -1
+        case isa.LDX:
+            return -1 if insn.size == 8 or insn.mode == isa.MEMSX else insn.dst
+        case isa.LD:
+            return -1 if insn.mode == isa.IMM else insn.dst
+        case isa.STX if insn.mode == isa.ATOMIC and insn.size != 8:
+            return _fetched_into(insn)
+        case _:
+            return -1
+
+
+def _fetched_into(insn: Insn) -> int:
+    """The register that an atomic operation writes, -1 for none."""
+    if insn.imm == isa.CMPXCHG:
+        return isa.R0
+    if insn.imm == isa.LOAD_ACQ:
+        return insn.dst
+    return insn.src if insn.imm & isa.FETCH else -1
+
+
+def _use_def(insn: Insn, at: int, params: Callable[[int], int | None]) -> tuple[int, int]:
+    """Halves that an instruction reads and writes; what is not known reads all.
+
+    A register that is written counts as written in full: the upper half becomes 0 or the sign.
+    """
+    src, dst = _WIDE << insn.src, _WIDE << insn.dst
     cls = insn.cls
     if cls == isa.LD:
         return (0, dst) if insn.code == isa.LD_IMM64 else (_ALL, 0)
@@ -66,40 +125,44 @@ def _use_def(env: "Env", at: int, insn: Insn) -> tuple[int, int]:
     if cls == isa.STX:
         return _stx(insn, src, dst)
     if cls in (isa.ALU, isa.ALU64):
-        return _alu(insn, src, dst)
-    return _jump(env, at, insn, src, dst)
+        return _alu(insn, dst)
+    return _jump(insn, at, params)
 
 
 def _stx(insn: Insn, src: int, dst: int) -> tuple[int, int]:
+    value = _WIDE if insn.size == 8 else _NARROW
     if insn.mode == isa.MEM:
-        return dst | src, 0
+        return dst | value << insn.src, 0
     if insn.mode != isa.ATOMIC:
         return _ALL, 0
     if insn.imm == isa.CMPXCHG:
-        return 1 | dst | src, 1
+        return value | dst | value << insn.src, _WIDE
     if insn.imm == isa.LOAD_ACQ:
         return src, dst
     if insn.imm != isa.STORE_REL and insn.imm & isa.FETCH:
-        return dst | src, src
-    return dst | src, 0
+        return dst | value << insn.src, src
+    return dst | value << insn.src, 0
 
 
-def _alu(insn: Insn, src: int, dst: int) -> tuple[int, int]:
+def _alu(insn: Insn, dst: int) -> tuple[int, int]:
     if insn.op == isa.END:
         return dst, dst
-    source = src if insn.code & isa.X else 0
-    return source if insn.op == isa.MOV else source | dst, dst
+    width = _WIDE if insn.cls == isa.ALU64 else _NARROW
+    source = width << insn.src if insn.code & isa.X else 0
+    return source if insn.op == isa.MOV else source | width << insn.dst, dst
 
 
-def _jump(env: "Env", at: int, insn: Insn, src: int, dst: int) -> tuple[int, int]:
+def _jump(insn: Insn, at: int, params: Callable[[int], int | None]) -> tuple[int, int]:
+    width = _WIDE if insn.cls == isa.JMP else _NARROW
     if insn.op == isa.JA:
-        return (dst if insn.code & isa.X else 0), 0
+        return (_WIDE << insn.dst if insn.code & isa.X else 0), 0
     if insn.op == isa.JCOND:
         return 0, 0
     if insn.op == isa.EXIT:
-        return 1, 0
+        return _WIDE, 0
     if insn.op == isa.CALL:
-        count = num_params(env, at)
+        count = params(at)
         args = _ARGS if count is None else (1 << min(count, isa.MAX_REG_ARGS) + 1) - 2
-        return args, _CALLER_SAVED
-    return (dst | src if insn.code & isa.X else dst), 0
+        return args * _WIDE, _CALLER_SAVED * _WIDE
+    used = width << insn.dst
+    return (used | width << insn.src if insn.code & isa.X else used), 0

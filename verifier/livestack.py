@@ -7,7 +7,7 @@ Source: kernel/bpf/liveness.c. A half is 4 bytes: bit 2 * spi is the one at the 
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
-from verifier import fptrack
+from verifier import fptrack, prelog
 from verifier.constfold import SUBPROG
 from verifier.constfold import State as Constants
 from verifier.flow import Flow
@@ -109,6 +109,8 @@ class LiveStack:
                 continue
             instance = self._instance(-1, -1, subprog)
             self._analyse((NONE,) * fptrack.PLACES, instance, ())
+        if self.env.verbose2:
+            self.env.trace(prelog.instances_text(self.env, self.instances.values()))
 
     def _instance(self, depth: int, site: int, subprog: int) -> Instance:
         """The instance of a function called at `site` by one of `depth` (call_instance)."""
@@ -155,6 +157,8 @@ class LiveStack:
         context = Context(depth, entry[ARG0:], parents)
         states: list[fptrack.State | None] = [None] * instance.size
         states[0] = (first, {})
+        if env.verbose2:
+            env.trace(f"subprog#{instance.subprog}: analyzing (depth {depth})...\n")
         order = self.flow.postorder[instance.subprog]
         succ = self.flow.succ
         changed = True
@@ -165,16 +169,22 @@ class LiveStack:
                 if state is None:
                     continue
                 out = fptrack.transfer(context, env.insns[at], state)
+                if env.verbose2:
+                    env.trace(prelog.transferred_text(env, at, state, out))
                 for to in succ[at]:
                     old = states[to - start]
                     new = out if old is None else fptrack.join_states(old, out)
                     if new is not old:
                         states[to - start] = new
                         changed = True
+                        if env.verbose2 and old is not None:
+                            env.trace(prelog.joined_text(at, to, old, out))
         for at in reversed(order):
             state = states[at - start]
             if state is not None:
                 self._record(at, state, instance)
+        if env.verbose2:
+            env.trace(prelog.addresses_text(env, env.layout.functions[instance.subprog], states))
         return states
 
     # ---- what an instruction reads and writes

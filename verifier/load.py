@@ -3,6 +3,8 @@
 Source: bpf_prog_load and bpf_prog_load_check_attach of kernel/bpf/syscall.c; the order is theirs.
 """
 
+from dataclasses import replace
+
 from bpf import isa, progtypes
 from bpf.program import Program
 from verifier.attach import check_attach
@@ -24,6 +26,18 @@ _ATTACH: dict[str, frozenset[int]] = {
     "syscall": frozenset({0}),
     "ext": frozenset({0}),
 }
+
+# What a program gets that names none (bpf_prog_load_fixup_attach_type).
+_DEFAULT_ATTACH = {
+    "cgroup_sock": progtypes.ATTACH_NUMBERS["cgroup_inet_sock_create"],
+    "sk_reuseport": progtypes.ATTACH_NUMBERS["sk_reuseport_select"],
+}
+
+
+def with_attach_type(program: Program) -> Program:
+    """The program with the attach type that the kernel takes it to have."""
+    attach = program.expected_attach_type or _DEFAULT_ATTACH.get(program.prog_type, 0)
+    return program if attach == program.expected_attach_type else replace(program, expected_attach_type=attach)
 
 
 def check_load(program: Program) -> None:

@@ -11,6 +11,15 @@ LEVEL_STATS = 4
 NO_STATS = {"max_states_per_insn": 0, "total_states": 0, "peak_states": 0}
 
 
+# Messages that the kernel writes without a line end: what follows stands in the same line.
+_UNENDED = (
+    "nonzero insn_off ",
+    "same or smaller insn offset ",
+    "invalid type id ",
+    "expected prog array map for tail call",
+)
+
+
 def lines(chunks: Iterable[str]) -> list[str]:
     """The lines of a log that was written piece by piece."""
     return "".join(chunks).split("\n")[:-1]
@@ -44,4 +53,4 @@ def render(
         f" max_states_per_insn {states['max_states_per_insn']} total_states {states['total_states']}"
         f" peak_states {states['peak_states']} mark_read 0"
     )
-    return "\n".join(lines) + "\n"
+    return "".join(line if line.startswith(_UNENDED) else f"{line}\n" for line in lines)

@@ -7,10 +7,11 @@ pass, when only constants are known.
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
-from bpf.helpers import HELPERS, Arg
+from bpf.helpers import Arg
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS, STRUCTS
 from bpf.proto import CType
+from verifier.availability import callable_helper
 from verifier.constfold import MAP_PTR, State, known32
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _DYNPTR_SIZE: Final = 16
 
 def helper_bytes(env: "Env", constants: State, insn: Insn, argno: int) -> int:
     """Argument 1..5 of a helper: bytes read, negative if only written, 0 for none, ANY."""
-    helper = HELPERS.get(insn.imm)
+    helper = callable_helper(env, insn.imm)
     if helper is None:
         return ANY
     if argno > len(helper.args):
@@ -57,10 +58,9 @@ def _map_bytes(env: "Env", constants: State, args: tuple[Arg, ...], argno: int, 
     number = next((i for i, arg in enumerate(args[: argno - 1], 1) if arg.kind == "ARG_CONST_MAP_PTR"), 0)
     held = constants[number] if number else None
     if held is not None and held[0] == MAP_PTR:
-        specs = [env.maps[held[2]].spec]
-    else:
-        specs = [used.spec for used in env.maps]
-    size = max((spec.key_size if is_key else spec.value_size for spec in specs), default=0)
+        known = env.maps[held[2]].spec
+        return known.key_size if is_key else known.value_size
+    size = max((used.spec.key_size if is_key else used.spec.value_size for used in env.maps), default=0)
     return size or ANY
 
 

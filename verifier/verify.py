@@ -5,7 +5,7 @@ line_info against the functions; every instruction and its references; kfuncs; c
 the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument slots.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpf import isa
@@ -14,30 +14,19 @@ from bpf.helpers import HELPERS
 from bpf.program import Program
 from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
-from verifier import calls, cfg, fixups, load, log, resolve, subprogs
+from verifier import calls, cfg, fixups, load, log, prelog, resolve, subprogs
 from verifier.analysis import facts, follow_paths, prepare
 from verifier.callchains import check_chains
 from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env
 from verifier.facts import Facts
+from verifier.fastcall import remove_spills
+from verifier.flow import Flow
 from verifier.kfuncs import THROW, resolve_kfuncs
+from verifier.liveregs import narrow_writes
 from verifier.recorder import Recorder
 from verifier.refused import Refused
 from verifier.stackdepth import StackUse, stack_use
 from verifier.subprogs import Function, Layout
-
-# Program types whose functions may get a stack of their own, so that chains of calls have no common limit.
-_PRIVATE_STACK = frozenset(
-    {
-        "kprobe",
-        "tracepoint",
-        "perf_event",
-        "raw_tracepoint",
-        "raw_tracepoint_writable",
-        "tracing",
-        "lsm",
-        "struct_ops",
-    }
-)
 
 
 def verify(
@@ -58,7 +47,7 @@ def verify(
     """
     if mode not in ("kernel", "strict"):
         raise InputError("verifier mode", "", f"must be 'kernel' or 'strict', not {mode!r}")
-    ask = _Ask(program, log_level, mode, show_stack_args, recorder=recorder)
+    ask = _Ask(load.with_attach_type(program), log_level, mode, show_stack_args, recorder=recorder)
     return _judge_strictly(ask) if mode == "strict" else _judge(ask)[0]
 
 
@@ -120,10 +109,14 @@ def _judge(ask: _Ask) -> tuple[Verified | Rejected, Env | None]:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far the passes came; the log of a refused program lists the functions found by then."""
+    """How far the passes came; the log of a refused program lists the functions found by then.
+
+    notes: what a log of level 2 says before there is an Env.
+    """
 
     functions: Sequence[Function] = ()
     env: Env | None = None
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +128,7 @@ class _Structure:
     graphs: tuple[cfg.FunctionGraph, ...]
     tables: Mapping[int, tuple[int, ...]]
     edges: tuple[tuple[calls.Edge, ...], ...]
+    flow: Flow
 
 
 def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) -> Rejected:
@@ -154,7 +148,10 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
         for f in functions
     ]
     stats = _stats(env)
-    shown = log.lines(env.log) if env is not None else []
+    if env is not None:
+        shown = log.lines(env.log)
+    else:
+        shown = progress.notes.splitlines() if log_level & LOG_LEVEL2 else []
     if not env or no.messages[-1:] != tuple(shown[-1:]):
         shown += [line for line in no.messages if line not in shown]
     text = log.render(shown, listed, processed, stats, log_level)
@@ -177,6 +174,7 @@ def _stats(env: Env | None) -> dict[str, int]:
 def _structure(program: Program, progress: _Progress) -> _Structure:
     subprogs.check_func_info_records(program)
     starts = subprogs.find_subprogs(program)
+    progress.notes = prelog.functions_text(starts)
     progress.functions = [Function(0, 0, len(program.insns))]
     functions = subprogs.check_subprogs(program.insns, starts)
     progress.functions = functions
@@ -188,12 +186,13 @@ def _structure(program: Program, progress: _Progress) -> _Structure:
     cfg.check_cfg(program, layout, tables)
     load.check_sleepable(program)
     edges = calls.call_edges(program, layout)
-    calls.check_recursion(layout, edges)
+    flow = Flow(program.insns, layout, tables)
+    calls.check_recursion(layout, calls.in_postorder(edges, flow.postorder))
     throwing = _throwing(layout, edges, kfuncs)
     graphs = tuple(
         cfg.FunctionGraph(program.insns, f, tables.get(f.index, ()), throwing) for f in layout.functions
     )
-    return _Structure(layout, kfuncs, graphs, tables, edges)
+    return _Structure(layout, kfuncs, graphs, tables, edges, flow)
 
 
 def _throwing(
@@ -225,10 +224,13 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
         recorder=ask.recorder,
     )
     progress.env = env
-    prepare(env, structure.tables, structure.edges)
+    if env.verbose2:
+        env.trace(progress.notes)
+    prepare(env, structure.tables, structure.edges, structure.flow)
     follow_paths(env)
+    remove_spills(env)
     depths = [info.stack_depth for info in env.subprogs]
-    check_chains(env, structure.edges, private_stack=program.prog_type in _PRIVATE_STACK)
+    private = check_chains(env, structure.edges)
     _check_unresolved_kfuncs(program, structure, env)
     rewritten = fixups.rewrite(program, layout, facts(env, depths))
     for info in env.subprogs:
@@ -241,7 +243,7 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
             )
             raise Refused("EINVAL", message, insn=function.start)
     required = [max(info.stack_arg_cnt - info.in_stack_args, 0) for info in env.subprogs]
-    listed = _subprogs(structure, required, rewritten, env)
+    listed = _subprogs(structure, required, rewritten, env, private)
     stats = _stats(env)
     shown = log.lines(env.log)
     text = log.render(shown, listed, env.insn_processed, stats, ask.log_level)
@@ -264,7 +266,7 @@ def assume(program: Program) -> Verified:
             _pointer_args(program, structure.kfuncs),
         )
         _check_unresolved_kfuncs(program, structure, None)
-        rewritten = fixups.rewrite(program, structure.layout, _facts(program, uses))
+        rewritten = fixups.rewrite(program, structure.layout, _facts(program, structure, uses))
     except Refused as no:
         where = "" if no.insn is None else f"insn {no.insn}"
         raise InputError(program.name, where, f"cannot run, verified or not: {no.messages[-1]}") from None
@@ -366,15 +368,24 @@ def _check_unresolved_kfuncs(program: Program, structure: _Structure, env: Env |
             raise Refused("EINVAL", message, insn=at)
 
 
-def _facts(program: Program, uses: Sequence[StackUse]) -> Facts:
+def _facts(program: Program, structure: _Structure, uses: Sequence[StackUse]) -> Facts:
     """What is known without the main pass: any instruction may be reached."""
-    return Facts(program.insns, (True,) * len(program.insns), depths=tuple(use.depth for use in uses))
+    return Facts(
+        program.insns,
+        (True,) * len(program.insns),
+        depths=tuple(use.depth for use in uses),
+        narrow=narrow_writes(program.insns, structure.flow),
+    )
 
 
 def _subprogs(
-    structure: _Structure, required: Sequence[int], rewritten: fixups.Rewritten, env: Env | None
+    structure: _Structure,
+    required: Sequence[int],
+    rewritten: fixups.Rewritten,
+    env: Env | None,
+    private: Collection[int] = (),
 ) -> tuple[Subprog, ...]:
-    """The functions that are left after the rewriting."""
+    """The functions that are left after the rewriting. private: numbers of those with a stack of their own."""
     reachable = calls.tail_call_reachable(structure.layout, structure.edges)
     throws = any(graph.leaves for graph in structure.graphs)
     ends = (*rewritten.starts[1:], len(rewritten.insns))
@@ -399,6 +410,7 @@ def _subprogs(
                 is_exception_boundary=throws and f.index == 0,
                 insns_self=env.subprogs[number].insns_self if env is not None else 0,
                 insns_total=env.subprogs[number].insns_total if env is not None else 0,
+                private_stack=number in private,
             )
         )
     return tuple(out)
