@@ -37,7 +37,9 @@ _DEFAULT_ATTACH = {
 def with_attach_type(program: Program) -> Program:
     """The program with the attach type that the kernel takes it to have."""
     attach = program.expected_attach_type or _DEFAULT_ATTACH.get(program.prog_type, 0)
-    return program if attach == program.expected_attach_type else replace(program, expected_attach_type=attach)
+    return (
+        program if attach == program.expected_attach_type else replace(program, expected_attach_type=attach)
+    )
 
 
 def check_load(program: Program) -> None:

@@ -76,7 +76,7 @@ def _judge_strictly(ask: _Ask) -> Verified | Rejected:
         verdict, _ = _judge(replace(ask, may_goto_clobbers=True))
         if isinstance(verdict, Rejected):
             return verdict
-    kernels, _ = _judge(replace(ask, mode="kernel"))
+    kernels, _ = _judge(replace(ask, mode="kernel", recorder=None))
     return kernels if isinstance(kernels, Rejected) else verdict
 
 

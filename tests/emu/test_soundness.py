@@ -91,6 +91,17 @@ def test_generated_programs_stay_inside(number: int) -> None:
     assert done.steps
 
 
+def test_a_hole_of_the_kernel_is_found_and_strict_mode_has_none() -> None:
+    """Precision is not followed through stack arguments (C.9): a path is taken for covered that goes elsewhere."""
+    program = generate(14676)
+    maps, inputs = random_maps(program, 14676), random_inputs(program, 1, 14676)
+    kernels = check(maps, inputs, budget=5_000, seed=14676)
+    assert kernels.breach is not None
+    assert kernels.breach.where == "pc"
+    strictly = check(maps, inputs, budget=5_000, seed=14676, mode="strict")
+    assert (strictly.breach, strictly.runs) == (None, 1)
+
+
 def text(body: str) -> Program:
     return asm.parse(
         "prog tc\nmap m: array key 4 value 64 max 1\nint main(void *ctx):\n" + body, "test"
