@@ -10,7 +10,7 @@ from typing import TypeAlias
 from bpf import codec
 from bpf.errors import BpfemuError, InputError
 from bpf.verified import Rejected, Verified
-from emu.outcome import CallRecord, Outcome, RunResult, Trap, Violation
+from emu.outcome import CallRecord, Entry, Outcome, RunResult, Trap, Violation
 from emu.pipeline import Case
 from jit.image import Image, Layout
 
@@ -120,6 +120,7 @@ def _run_json(run: RunResult, *, sandbox: bool) -> JsonObject:
         "ctx_out": None if run.ctx_out is None else run.ctx_out.hex(),
         "trap": None if run.trap is None else _trap_json(run.trap),
         "calls": [_call_json(call) for call in run.calls],
+        "entries": [_entry_json(entry) for entry in run.entries],
         "insns": run.insns,
     }
     if sandbox:
@@ -140,6 +141,15 @@ def _call_json(call: CallRecord) -> JsonObject:
         "callee": call.callee,
         "args": [hex(arg) for arg in call.args],
         "ret": hex(call.ret),
+    }
+
+
+def _entry_json(entry: Entry) -> JsonObject:
+    return {
+        "insn": entry.insn,
+        "function": entry.function,
+        "args": [None if arg is None else hex(arg) for arg in entry.args],
+        "ret": None if entry.ret is None else hex(entry.ret),
     }
 
 

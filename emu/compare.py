@@ -1,15 +1,19 @@
 """Two outcomes of one program: where do they first part?
 
-Order of looking, run by run: calls in the order in which they were made (callee, each argument, result), then how
+Order of looking, run by run: calls in the order in which they were made, those of the program's own functions among
+them (callee, each argument, result), then how
 the run ended (two runs that were cut off end alike, wherever they were), then violations, result, packet, context;
 after the last run the maps. The first thing that differs explains the rest, so only it is reported. Knows outcomes, not engines.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, compress
 
 from bpf.maps import MapSpec
-from emu.outcome import CallRecord, Outcome, RunResult
+from emu.outcome import CallRecord, Entry, Outcome, Pointer, RunResult
+
+STACKS = 0xFFFF_C900_0000_0000  # where all engines have their stacks, within 16 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Difference:
 
     kind: "calls", "callee", "argument", "result", "trap", "violation", "errno", "retval", "data_out", "ctx_out", "map".
     run: number of the run, from 0; call: number of the call in it; insn: index in `Program.insns`;
-    argument: 1..12; left, right: what each engine has, as text; message: one line that says all of it.
+    argument: 1..12; left, right: what each engine has, as text; message: one line that says all of it. check: of a
+    violation its name, else the kind.
     """
 
     kind: str
@@ -31,16 +36,24 @@ class Difference:
     callee: str = ""
     argument: int | None = None
     native: int | None = None
+    check: str = ""
 
 
 def without_inlined(outcome: Outcome, inlined: frozenset[int]) -> Outcome:
     """An interpreter's outcome without the calls that native code does not make (`Verified.inlined`)."""
     if not inlined:
         return outcome
-    runs = tuple(
-        replace(run, calls=tuple(c for c in run.calls if c.insn not in inlined)) for run in outcome.runs
+    return replace(outcome, runs=tuple(_without(run, inlined) for run in outcome.runs))
+
+
+def _without(run: RunResult, inlined: frozenset[int]) -> RunResult:
+    kept = [call.insn not in inlined for call in run.calls]
+    before = list(accumulate(kept, initial=0))
+    return replace(
+        run,
+        calls=tuple(compress(run.calls, kept)),
+        entries=tuple(replace(one, after=before[min(one.after, len(kept))]) for one in run.entries),
     )
-    return replace(outcome, runs=runs)
 
 
 def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Difference | None:
@@ -76,19 +89,32 @@ def _difference(
 ) -> Difference:
     where = "" if insn is None else f"insn {insn}: "
     message = f"{where}{about or kind}: {names[0]} {left}, {names[1]} {right}"
-    return Difference(kind, message, left, right, run, call, insn, callee, argument, native)
+    return Difference(kind, message, left, right, run, call, insn, callee, argument, native, kind)
 
 
 def _run_differences(
     left: RunResult, right: RunResult, names: tuple[str, str], run: int
 ) -> Iterator[Difference]:
     """Every difference of one run, the one that explains the others first."""
-    for index, (one, other) in enumerate(zip(left.calls, right.calls, strict=False)):
-        yield from _call_differences(one, other, names, run, index)
+    # A log that is full ends the comparison of functions there, not that of calls.
+    dropped = bool(left.entries_dropped or right.entries_dropped)
+    entries = min(len(left.entries), len(right.entries)) if dropped else None
+    index = 0
+    for one, other in zip(_in_order(left, entries), _in_order(right, entries), strict=False):
+        if isinstance(one, CallRecord) and isinstance(other, CallRecord):
+            yield from _call_differences(one, other, names, run, index)
+            index += 1
+        elif isinstance(one, Entry) and isinstance(other, Entry):
+            yield from _entry_differences(one, other, names, run)
+        elif not dropped:
+            yield _difference(
+                "callee", names, _calls(one), _calls(other), about="next call", run=run, insn=one.insn
+            )
     shared = min(len(left.calls), len(right.calls))
     yield from _ending_differences(left, right, names, run)
     if _both_stopped(left, right):
         return
+    yield from _result_differences(left, right, names, run)
     if len(left.calls) != len(right.calls):
         longer = left.calls if len(left.calls) > shared else right.calls
         extra = longer[shared]
@@ -136,6 +162,73 @@ def _call_differences(
         )
 
 
+def _in_order(run: RunResult, entries: int | None) -> Iterator[CallRecord | Entry]:
+    """All calls in the order in which they were made; at most so many of functions of the program."""
+    done = 0
+    for entry in run.entries[:entries]:
+        yield from run.calls[done : entry.after]
+        done = max(done, entry.after)
+        yield entry
+    yield from run.calls[done:]
+
+
+def _calls(call: CallRecord | Entry) -> str:
+    return f"calls {_name(call)} at insn {call.insn}"
+
+
+def _name(call: CallRecord | Entry) -> str:
+    return (
+        call.callee if isinstance(call, CallRecord) else call.name or f"the function at insn {call.function}"
+    )
+
+
+def _entry_differences(left: Entry, right: Entry, names: tuple[str, str], run: int) -> Iterator[Difference]:
+    if (left.function, left.insn) != (right.function, right.insn):
+        yield _difference(
+            "callee", names, _calls(left), _calls(right), about="next call", run=run, insn=left.insn
+        )
+        return
+    name = _name(right if right.name else left)
+    both = zip(left.args, left.shown, right.args, right.shown, strict=False)
+    for number, (one, shown, other, other_shown) in enumerate(both, 1):
+        if one is None or other is None:
+            continue
+        texts = _word(one, shown), _word(other, other_shown)
+        if texts[0] != texts[1]:
+            yield _difference(
+                "argument", names, *texts, about=f"argument {number} of {name}",
+                run=run, insn=left.insn, callee=name, argument=number,
+            )  # fmt: skip
+
+
+def _result_differences(
+    left: RunResult, right: RunResult, names: tuple[str, str], run: int
+) -> Iterator[Difference]:
+    """Results of functions of the program, in the order in which they returned."""
+    open_: list[tuple[Entry, Entry]] = []
+    returned: list[tuple[Entry, Entry]] = []
+    for one, other in zip(left.entries, right.entries, strict=False):
+        while open_ and open_[-1][0].frame >= one.frame:
+            returned.append(open_.pop())
+        open_.append((one, other))
+    for one, other in [*returned, *reversed(open_)]:
+        if one.ret is not None and other.ret is not None and one.ret != other.ret and not _stack(one.ret):
+            name = _name(other if other.name else one)
+            yield _difference(
+                "result", names, hex(one.ret), hex(other.ret),
+                about=f"result of {name}", run=run, insn=one.insn, callee=name,
+            )  # fmt: skip
+
+
+def _stack(value: int) -> bool:
+    """Whether a result looks like an address on a stack, which differs from engine to engine."""
+    return value >> 24 == STACKS >> 24
+
+
+def _word(value: int, shown: Pointer | None) -> str:
+    return hex(value) if shown is None else str(shown)
+
+
 def _argument(call: CallRecord, number: int) -> str:
     """An argument as text that is the same in every engine when the argument is."""
     if number >= len(call.args):
@@ -163,7 +256,7 @@ def _ending_differences(
         for violation in result.violations:
             yield Difference(
                 "violation", f"{name}: {violation.message}", f"{violation.expected:#x}", f"{violation.found:#x}",
-                run=run, insn=violation.insn, native=violation.native,
+                run=run, insn=violation.insn, native=violation.native, check=violation.check,
             )  # fmt: skip
 
 

@@ -71,6 +71,26 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A call of a function of the program, by the program or by a helper that calls back, as the callee found it.
+
+    insn: of the call, index in `Program.insns`; function: index of its first instruction; name: "" where the engine does
+    not know it. args: r1 to r5, then the stack arguments; None for what the engine knows to be undefined; shown: for each
+    its `Pointer`, None for a plain value. after: calls of helpers and kfuncs made before. frame: depth of the caller.
+    ret: r0 afterwards, None where it is undefined or the function did not return.
+    """
+
+    insn: int | None
+    function: int
+    name: str
+    args: tuple[int | None, ...]
+    shown: tuple[Pointer | None, ...]
+    after: int
+    frame: int = 0
+    ret: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A broken calling convention, seen by a check of the sandbox.
 
@@ -92,7 +112,7 @@ class RunResult:
     """One test run. r0: all 64 bits; retval: what the kernel reports, u32. errno: "OK" or that of the run command.
 
     insns: BPF instructions executed, None where the engine does not count them. calls_dropped: calls that were
-    made but are not in `calls`, because an engine keeps only so many.
+    made but are not in `calls`, because an engine keeps only so many. entries: calls of functions of the program itself.
     """
 
     errno: str
@@ -105,6 +125,8 @@ class RunResult:
     violations: tuple[Violation, ...] = ()
     insns: int | None = None
     calls_dropped: int = 0
+    entries: tuple[Entry, ...] = ()
+    entries_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,12 @@ def call_function(machine: Machine, frame: Frame, op: Op) -> Frame:
     incoming = frame.out
     if slots < isa.MAX_STACK_ARG_SLOTS:
         incoming = [*incoming[:slots], *[None] * (isa.MAX_STACK_ARG_SLOTS - slots)]
-    return machine.push(frame.unit, start, frame.regs[1:6], incoming)
+    args = frame.regs[1:6]
+    entered = machine.push(frame.unit, start, args, incoming)
+    entered.entry = machine.recorder.enter(
+        frame.pc - 1, start, (*args, *incoming), frame.number, frame.unit.functions
+    )
+    return entered
 
 
 def call_helper(machine: Machine, frame: Frame, op: Op) -> Frame:
@@ -92,7 +97,10 @@ def _resume(machine: Machine, frame: Frame, waiting: Waiting, value: int | None)
         raise Stop("call", f"the callback at {request.func:#x} is no function of the program")
     try:
         args = [word & U64 for word in request.args]
-        return machine.push(frame.unit, start, args, waiting=waiting)
+        entered = machine.push(frame.unit, start, args, waiting=waiting)
+        row = waiting.row
+        entered.entry = machine.recorder.enter(row.insn, start, tuple(args), row.frame, row.functions)
+        return entered
     except Stop:
         waiting.run.close()
         raise
@@ -105,6 +113,8 @@ def leave(machine: Machine, frame: Frame, _op: Op) -> Frame | None:
     if r0 is None and (waiting is not None or frame.number == 0):
         # A static function may leave r0 undefined; whoever reads it then is stopped there.
         raise TypeError
+    if frame.entry is not None:
+        frame.entry.ret = r0
     caller = machine.pop()
     if caller is None:
         machine.result = r0

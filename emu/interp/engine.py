@@ -105,8 +105,19 @@ class Interpreter:
             machine.unwind()
         calls = machine.recorder.records()
         dropped = machine.recorder.dropped
+        entries, entries_dropped = machine.recorder.entered(), machine.recorder.entries_dropped
         if trap is not None:
-            return RunResult("OK", 0, 0, calls=calls, trap=trap, insns=self._executed, calls_dropped=dropped)
+            return RunResult(
+                "OK",
+                0,
+                0,
+                calls=calls,
+                trap=trap,
+                insns=self._executed,
+                calls_dropped=dropped,
+                entries=entries,
+                entries_dropped=entries_dropped,
+            )
         done = self.world.finish(machine.result)
         return RunResult(
             done.errno,
@@ -117,6 +128,8 @@ class Interpreter:
             calls,
             insns=self._executed,
             calls_dropped=dropped,
+            entries=entries,
+            entries_dropped=entries_dropped,
         )
 
     def _execute(self, frame: Frame) -> Trap | None:

@@ -5,12 +5,14 @@ cost more than the call itself.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from bpf import isa
 from emu.interp.layout import FUNC_BASE, STACK_SPACING, STACK_TOP
-from emu.outcome import CallRecord, Pointer
+from emu.outcome import CallRecord, Entry, Pointer
 
 LIMIT = 100_000  # rows of one run; later calls are only counted, so that a loop cannot fill the memory
+ENTRY_LIMIT = 8192  # calls of functions of the program
 
 
 @dataclass(slots=True, eq=False)
@@ -26,17 +28,34 @@ class Row:
     ret: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class EntryRow:
+    """A call of a function of the program: its start, r1 to r5 and the stack arguments; the rest as in `Row`."""
+
+    insn: int
+    start: int
+    args: tuple[Any, ...]
+    frame: int
+    functions: tuple[int, ...]
+    after: int
+    ret: Any = None
+
+
 class Recorder:
     """Rows of one run, in the order in which the calls were made."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.dropped = 0
+        self.entries: list[EntryRow] = []
+        self.entries_dropped = 0
 
     def begin(self) -> None:
         """Forget the run before."""
         self.rows.clear()
         self.dropped = 0
+        self.entries.clear()
+        self.entries_dropped = 0
 
     def add(self, row: Row) -> None:
         """Keep `row`, or count it as dropped."""
@@ -44,6 +63,33 @@ class Recorder:
             self.rows.append(row)
         else:
             self.dropped += 1
+
+    def enter(
+        self, insn: int, start: int, args: tuple[Any, ...], frame: int, functions: tuple[int, ...]
+    ) -> EntryRow:
+        """Keep a call of the function at `start`, or count it as dropped; the row wants its `ret` later."""
+        row = EntryRow(insn, start, args, frame, functions, len(self.rows) + self.dropped)
+        if len(self.entries) < ENTRY_LIMIT:
+            self.entries.append(row)
+        else:
+            self.entries_dropped += 1
+        return row
+
+    def entered(self) -> tuple[Entry, ...]:
+        """All calls of functions of the program as they leave the engine."""
+        return tuple(
+            Entry(
+                row.insn,
+                row.start,
+                "",
+                row.args,
+                tuple(None if arg is None else _pointer(arg, row) for arg in row.args),
+                row.after,
+                row.frame,
+                row.ret,
+            )
+            for row in self.entries
+        )
 
     def records(self) -> tuple[CallRecord, ...]:
         """All rows as they leave the engine."""
@@ -62,7 +108,7 @@ class Recorder:
         )
 
 
-def _pointer(value: int, row: Row) -> Pointer | None:
+def _pointer(value: int, row: Row | EntryRow) -> Pointer | None:
     """`value` as an address in a live frame's stack or of a function, None when it is neither."""
     below = STACK_TOP - value
     if 0 <= below <= row.frame * STACK_SPACING + isa.MAX_STACK:

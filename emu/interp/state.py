@@ -15,7 +15,7 @@ from typing import Any
 from bpf import isa
 from bpf.program import Program
 from emu.interp.layout import STACK_SPACING, STACK_TOP
-from emu.interp.records import Recorder, Row
+from emu.interp.records import EntryRow, Recorder, Row
 from emu.runtime.callback import Callback
 from emu.runtime.memory import Region
 from emu.runtime.world import World
@@ -67,11 +67,12 @@ class Frame:
 
     pc: next instruction (up to date only outside the hot loop). regs: r0..r10. out, incoming: 7 stack arguments
     each. low: lowest address of its stack. depth: frames of its own program above it. rounds: what is left of
-    may_goto's count. waiting: of a callback, who called it.
+    may_goto's count. waiting: of a callback, who called it. entry: of a called function, its record.
     """
 
     __slots__ = (
         "depth",
+        "entry",
         "incoming",
         "low",
         "number",
@@ -91,6 +92,7 @@ class Frame:
         self.region = region
         self.low = region.base
         self.waiting = waiting
+        self.entry: EntryRow | None = None
 
     def enter(self, unit: Unit, pc: int, args: list[Word], incoming: list[Word]) -> None:
         """Begin at `pc` with up to 5 arguments in r1..r5; nothing else is defined yet, the fp excepted."""

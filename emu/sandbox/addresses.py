@@ -1,6 +1,7 @@
 """Where everything lies in the guest, and what recognisable rubbish looks like.
 
       0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
+      0xfffffe0000100000  gate pages        1 MiB  RW   what the gates in front of BPF functions remember and write down
       0xffffc900000fc000  native stack     20 KiB  RW   unmapped guard pages on both sides (vmalloc area)
       0xffffffff81340000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
       0xffffffff82000000  variables        64 KiB  RW   kernel data that code names (this_cpu_off, private stacks)
@@ -16,6 +17,9 @@ PAGE: Final = 4096
 
 CONTROL: Final = 0xFFFF_FE00_0000_1000
 CONTROL_SIZE: Final = PAGE
+
+GATES: Final = 0xFFFF_FE00_0010_0000
+GATES_SIZE: Final = 1 << 20
 
 THREAD_SIZE: Final = 16384  # bytes of stack from the main function's frame downwards
 STACK_SIZE: Final = THREAD_SIZE + PAGE  # and a page above, where its callers' frames would be
@@ -33,7 +37,10 @@ NATIVES: Final = TEXT + 0xC00  # symbols that are code of their own
 END: Final = TEXT + 0xF80  # where a run ends
 STUBS: Final = TEXT + PAGE  # first of the per-symbol stubs
 STUB_SIZE: Final = 16
-STUB_COUNT: Final = (TEXT + TEXT_SIZE - STUBS) // STUB_SIZE
+GATE_COUNT: Final = 1024  # functions with a gate; those behind are called directly
+GATE_CODE: Final = TEXT + TEXT_SIZE - GATE_COUNT * STUB_SIZE - PAGE  # what gates share, then the gates
+GATE_SLOTS: Final = GATE_CODE + PAGE
+STUB_COUNT: Final = (GATE_CODE - STUBS) // STUB_SIZE
 
 DATA: Final = 0xFFFF_FFFF_8200_0000
 DATA_SIZE: Final = 64 << 10

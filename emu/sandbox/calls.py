@@ -9,34 +9,33 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from bpf import isa
-from emu.outcome import CallRecord, Pointer, Violation
+from emu.outcome import CallRecord, Entry, Violation
 from emu.runtime.callback import Callback
 from emu.runtime.memory import GuestFault
 from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
-from emu.sandbox import addresses, checks, control
+from emu.sandbox import addresses, checks, control, frames
 from emu.sandbox.callees import MAX_ARGS, Callee
 from emu.sandbox.checks import Checks
 from emu.sandbox.control import Record
+from emu.sandbox.entries import Entries
 from emu.sandbox.images import CodeMap, Site
 from emu.sandbox.machine import Machine
 
 LIMIT = 100_000  # records of one run; later calls are only counted
-_MAX_VIOLATIONS = 64
-_MAX_FRAMES = 64
 _WORD = struct.Struct("<Q")
-_TOP = addresses.STACK + addresses.STACK_SIZE
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """A call: frames: frame pointers, innermost first; rsp: at the stub."""
+    """A call. frames: frame pointers, innermost first; rsp: at the stub; entered: calls of BPF functions before it."""
 
     site: Site | None
     callee: Callee
     args: tuple[int, ...]
     frames: tuple[int, ...]
     rsp: int
+    entered: int
     ret: int = 0
 
 
@@ -70,11 +69,13 @@ class Conversation:
         self.code = code
         self.callees = callees  # by stub address
         self.rules = rules
+        self.entries = Entries(code, rules)
         self.begin()
 
     def begin(self) -> None:
         """Forget the run before."""
         self.rows: list[Row] = []
+        self.entries.begin()
         self.latest: Row | None = None
         self.dropped = 0
         self.violations: list[Violation] = []
@@ -85,6 +86,13 @@ class Conversation:
         """The run is over; helpers that still wait are told so."""
         while self._waiting:
             self._waiting.pop().run.close()
+
+    def collect(self) -> None:
+        """A round is over: take the calls of BPF functions from the log."""
+        self._violate(self.entries.collect(self.machine.gates))
+
+    def _entered(self) -> int:
+        return self.entries.count + self.machine.gates.count
 
     # ---- the stubs' questions
 
@@ -97,7 +105,7 @@ class Conversation:
         if record.state == control.QUIET_CALL:
             addr = self.machine.quiet
         callee = self.callees.get(addr)
-        if callee is None or not addresses.STACK <= record.rsp <= _TOP - 8 or record.rsp % 8:
+        if callee is None or not addresses.STACK <= record.rsp <= frames.TOP - 8 or record.rsp % 8:
             return self._end("call", "a stub was entered by something that is no call of it", self._last())
         return self._called(record, callee, addr)
 
@@ -127,7 +135,14 @@ class Conversation:
         return self._ask_world(row, callee, record, args)
 
     def _row(self, site: Site | None, callee: Callee, record: Record, args: tuple[int, ...]) -> Row:
-        row = self.latest = Row(site, callee, args, self._frames(record.saved[1]), record.rsp)
+        row = self.latest = Row(
+            site,
+            callee,
+            args,
+            frames.chain(self.machine.stack, record.saved[1]),
+            record.rsp,
+            self._entered(),
+        )
         if callee.kind != "internal":
             if len(self.rows) < LIMIT:
                 self.rows.append(row)
@@ -172,7 +187,8 @@ class Conversation:
         broken = checks.saved_registers(record.saved, expected, site, name)
         broken += checks.flags(record.flags, site, name)
         misplaced = checks.stack_pointer(record.rsp, rsp, site, name)
-        self._violate(broken + misplaced)
+        if self.code.gate(waiting.target) == waiting.target:  # else its gate has said so
+            self._violate(broken + misplaced)
         if misplaced:
             return self._end(
                 "stack", "the callback returned with another stack pointer than it was given", site
@@ -195,8 +211,24 @@ class Conversation:
             return self._end("call", f"the callback at {request.func:#x} is no function of the program", site)
         waiting.target = request.func
         args = tuple(word & isa.U64 for word in request.args[:5])
-        self.machine.control.call(request.func, args + (0,) * (5 - len(args)))
+        self.entries.called_back(self.machine.gates.count, site)
+        self.machine.control.call(self.code.gate(request.func), args + (0,) * (5 - len(args)))
         return True
+
+    # ---- the gates' complaint
+
+    def broken(self) -> None:
+        """A BPF function has returned, and something is not as its caller left it."""
+        gates, cpu = self.machine.gates, self.machine.cpu
+        shadow = gates.shadow(gates.depth)
+        function = self.code.behind_gate(shadow.gate)
+        name = function.name if function else ""
+        site = self.code.site(shadow.ret - 1) or (self.code.site(function.addr) if function else None)
+        saved = tuple(cpu.read(reg) for reg in checks.SAVED_REGISTERS)
+        found = checks.saved_registers(saved, shadow.saved, site, name)
+        found += checks.stack_pointer(cpu.read("rsp") - 8, shadow.rsp, site, name)
+        found += checks.flags(gates.flags, site, name)
+        self._violate(found)
 
     # ---- bookkeeping
 
@@ -209,20 +241,8 @@ class Conversation:
         return False
 
     def _violate(self, found: list[Violation]) -> None:
-        if found and len(self.violations) < _MAX_VIOLATIONS:
+        if found and len(self.violations) < checks.MAX_VIOLATIONS:
             self.violations += found
-
-    def _frames(self, rbp: int) -> tuple[int, ...]:
-        """Frame pointers from `rbp` outwards, as far as the chain is one."""
-        frames: list[int] = []
-        stack = self.machine.stack
-        while addresses.STACK <= rbp <= _TOP - 16 and rbp % 8 == 0 and len(frames) < _MAX_FRAMES:
-            frames.append(rbp)
-            (outer,) = _WORD.unpack_from(stack, rbp - addresses.STACK)
-            if outer <= rbp:
-                break
-            rbp = outer
-        return tuple(frames)
 
     def records(self) -> tuple[CallRecord, ...]:
         """All calls as they leave the engine."""
@@ -232,7 +252,7 @@ class Conversation:
                 row.callee.name,
                 "kfunc" if row.callee.kind == "kfunc" else "helper",
                 row.args,
-                tuple(self._pointer(arg, row) for arg in row.args),
+                tuple(frames.pointer(arg, row.frames, row.rsp, self.code) for arg in row.args),
                 row.ret,
                 max(len(row.frames) - 1, 0),
                 len(row.args),
@@ -240,16 +260,6 @@ class Conversation:
             for row in self.rows
         )
 
-    def _pointer(self, value: int, row: Row) -> Pointer | None:
-        """An address in a frame's program stack, or of a function, in terms that no engine owns."""
-        if addresses.STACK <= value < _TOP:
-            low = row.rsp
-            for inner, rbp in enumerate(row.frames):
-                if low < value <= rbp:
-                    off = value - rbp
-                    number = len(row.frames) - 1 - inner
-                    return Pointer("stack", number, off) if off >= -isa.MAX_STACK else None
-                low = rbp + 8
-            return None
-        function = self.code.numbers.get(value)
-        return None if function is None else Pointer("func", function, 0)
+    def entered(self) -> tuple[Entry, ...]:
+        """All calls of BPF functions as they leave the engine."""
+        return self.entries.records([row.entered for row in self.rows])

@@ -17,6 +17,7 @@ SAVED_REGISTERS: Final = (
     "r14",
     "r15",
 )  # in the order of Exit.saved and Record.saved
+MAX_VIOLATIONS: Final = 64  # of one run; more would say nothing new
 _DF: Final = 1 << 10
 _LASTING: Final = (
     1 << 8 | 3 << 12 | 1 << 14 | 1 << 18
@@ -69,19 +70,28 @@ def return_address(site: Site | None, callee: str, found: int) -> Violation:
 def saved_registers(
     found: tuple[int, ...], expected: tuple[int, ...], site: Site | None, function: str
 ) -> list[Violation]:
-    """Callee-saved registers that do not hold what they held before."""
+    """Callee-saved registers that do not hold what they held before. function: the one that returned."""
     return [
-        _violation("callee-saved", site, function, want, have, f"callee-saved {name}")
+        _violation(
+            "callee-saved",
+            site,
+            function,
+            want,
+            have,
+            f"callee-saved {name} after {function or 'it'} returned",
+        )
         for name, want, have in zip(SAVED_REGISTERS, expected, found, strict=True)
         if want != have
     ]
 
 
 def stack_pointer(found: int, expected: int, site: Site | None, function: str) -> list[Violation]:
-    """rsp after a callback returned."""
+    """rsp after a callback, or a function behind a gate, returned."""
     if found == expected:
         return []
-    return [_violation("rsp", site, function, expected, found, "rsp after the callback returned")]
+    return [
+        _violation("rsp", site, function, expected, found, f"rsp after {function or 'the callback'} returned")
+    ]
 
 
 def flags(word: int, site: Site | None, function: str) -> list[Violation]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from bpf.errors import InputError
 from bpf.program import Program
 from emu.native import bpf_text
-from emu.sandbox import addresses
+from emu.sandbox import addresses, gates
 from emu.sandbox.machine import Machine
 from jit.image import Image, Layout
 from jit.place import place
@@ -64,7 +64,17 @@ class CodeMap:
         self.functions = sorted(functions, key=lambda one: one.addr)
         self._starts = [one.addr for one in self.functions]
         self.numbers = {one.addr: one.number for one in functions if one.number >= 0}
+        self.gated = [one for one in functions if one.image is not None][: addresses.GATE_COUNT]
+        self._gates = {one.addr: gates.gate(number) for number, one in enumerate(self.gated)}
         self._sites: dict[int, Site | None] = {}
+
+    def gate(self, addr: int) -> int:
+        """Where to call the function at `addr`: its gate, itself when it has none."""
+        return self._gates.get(addr, addr)
+
+    def behind_gate(self, number: int) -> Function | None:
+        """The function that a gate leads to."""
+        return self.gated[number] if 0 <= number < len(self.gated) else None
 
     def function_at(self, addr: int) -> Function | None:
         """The function that holds the byte at `addr`."""
@@ -113,7 +123,10 @@ class CodeMap:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Images in place: layout and codes of the main one, and everything to load."""
+    """Images in place: layout and codes of the main one, and everything to load.
+
+    In `functions` calls go through gates, in `codes`, which are for showing, directly.
+    """
 
     layout: Layout
     codes: tuple[bytes, ...]
@@ -156,7 +169,26 @@ def load(
     targets = {name: addr + tail_call_offset for name, addr in entries.items()}
     functions = [_poked(function, targets) for function in functions]
     codes = tuple(one.code for one in functions[: len(images[0][1].functions)])
-    return Loaded(first, codes, tuple(functions), entries)
+    return Loaded(first, codes, tuple(_through_gates(functions)), entries)
+
+
+def _through_gates(functions: Sequence[Function]) -> list[Function]:
+    """The functions with their calls of each other directed to gates; where there are too few, some stay direct."""
+    numbers = {
+        (id(one.image), one.number): number for number, one in enumerate(functions[: addresses.GATE_COUNT])
+    }
+    out = []
+    for function in functions:
+        assert function.image is not None
+        code = bytearray(function.code)
+        for reloc in function.image.functions[function.number].relocs:
+            number = numbers.get((id(function.image), reloc.target)) if reloc.kind == "call" else None
+            if number is not None:
+                end = reloc.off + reloc.size
+                distance = gates.gate(number) - (function.addr + end)
+                code[reloc.off : end] = distance.to_bytes(reloc.size, "little", signed=True)
+        out.append(replace(function, code=bytes(code)))
+    return out
 
 
 def _poked(function: Function, targets: Mapping[str, int]) -> Function:

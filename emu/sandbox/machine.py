@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from bpf.errors import InternalError
 from emu.runtime.memory import PAGE, Memory, Region
-from emu.sandbox import addresses, entry, forbidden, native, stubs
+from emu.sandbox import addresses, entry, forbidden, gates, native, stubs
 from emu.sandbox.control import Control
+from emu.sandbox.gates import Gates
 from emu.sandbox.native import Processor
 from emu.sandbox.watchdog import Watchdog
 
@@ -65,7 +66,8 @@ class Machine:
     """A processor at user privilege with everything mapped. One a process is enough; not for two threads.
 
     seconds: wall clock after which a run is stopped. `on_ask` is called when a stub wants an answer; it reads
-    `control.record()`, writes an answer, and returns True to go on or False to stop the run.
+    `control.record()`, writes an answer, and returns True to go on or False to stop the run. `on_broken` is called when a
+    BPF function returned to its gate and something is not as it was.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
@@ -77,11 +79,14 @@ class Machine:
         self._control_host = mmap.mmap(
             -1, addresses.CONTROL_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
+        self._gates_host = mmap.mmap(-1, addresses.GATES_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.stack = memoryview(self._stack_host)
         self.image = memoryview(self._image_host)
         self.memory = NativeMemory(self.stack)
         self.control = Control(memoryview(self._control_host))
+        self.gates = Gates(memoryview(self._gates_host))
         self.on_ask: Callable[[], bool] | None = None
+        self.on_broken: Callable[[], None] | None = None
         self.loaded: object = None
         self._loads = 0
         self._extent = 0
@@ -107,6 +112,7 @@ class Machine:
             (addresses.TEXT, self._text_host, addresses.TEXT_SIZE, rx),
             (addresses.DATA, self._data_host, addresses.DATA_SIZE, rw),
             (addresses.STACK, self._stack_host, addresses.STACK_SIZE, rw),
+            (addresses.GATES, self._gates_host, addresses.GATES_SIZE, rw),
             (addresses.CONTROL, self._control_host, addresses.CONTROL_SIZE, rw),
         ]
         # Largest first: the other order can make stores 25 to 1000 times as slow.
@@ -132,9 +138,13 @@ class Machine:
             text[at : at + len(body)] = body
             self._natives[name] = addresses.TEXT + at
             at += 16
+        shared, _, broken = gates.code()
+        at = addresses.GATE_CODE - addresses.TEXT
+        text[at : at + len(shared)] = shared
         self.image[:] = b"\xcc" * len(self.image)
         cpu = self.cpu
         cpu.on_code(self.ask, self.ask, cpu.code_hook(self._on_ask))
+        cpu.on_code(broken, broken, cpu.code_hook(self._on_broken))
         self._suspect = cpu.code_hook(self._on_suspect)
         cpu.on_interrupt(self._on_interrupt)
         cpu.on_bad_access(self._on_bad_access)
@@ -195,11 +205,12 @@ class Machine:
         owner: object,
         chunks: Sequence[tuple[int, bytes]],
         fixups: Mapping[int, tuple[int, str]] = _NO_FIXUPS,
+        functions: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Replace the image by `chunks` of (address, bytes); the main function lies at IMAGE.
 
         owner: whoever loads; nothing is done when it was the last one to. fixups: address of a fault-tolerant load ->
-        its length and the register that becomes 0. Raises InternalError when a chunk lies outside.
+        its length and the register that becomes 0. functions: where gates lead, as in `Gates.set_functions`. Raises InternalError when a chunk lies outside.
         """
         if self.loaded is owner:
             return
@@ -227,12 +238,14 @@ class Machine:
             self.cpu.forget(base, base + max(extent, self._extent, 1))
         self._extent = extent
         self._fixups = fixups
+        self.gates.set_functions(functions)
         self.loaded = owner
 
     def execute(self, ctx: int) -> Stop:
         """Call the function at IMAGE with `ctx` in rdi. Never raises for what the program does."""
         self._begin_run()
         self.control.arm(ctx)
+        self.gates.arm()
         self.stack[:] = self._fill
         self.watchdog.begin()
         try:
@@ -296,6 +309,10 @@ class Machine:
         if self.on_ask is None or not self.on_ask():
             self._asked = True
             self.cpu.stop()
+
+    def _on_broken(self, _addr: int) -> None:
+        if self.on_broken is not None:
+            self.on_broken()
 
     def _on_interrupt(self, number: int) -> None:
         self._number = number

@@ -10,6 +10,7 @@ from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import RunInput
 from emu.outcome import RunResult, Trap
+from emu.runtime.helpers.time_and_ids import CURRENT_TASK
 from emu.runtime.traps import RunRefused
 from emu.runtime.world import World
 from emu.sandbox import addresses, checks, images, traps
@@ -110,6 +111,7 @@ class Sandbox:
             if function.image is not None
             for off, length, register in function.image.functions[function.number].extable
         }
+        self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
         self._calls = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
 
     def run(self, run: RunInput) -> RunResult:
@@ -121,6 +123,7 @@ class Sandbox:
         calls = self._calls
         calls.begin()
         self._fill_prog_arrays()
+        self.machine.set_variable("current_task", CURRENT_TASK)
         trap = None
         r0 = 0
         rounds = max(1, self.world.rounds)
@@ -135,9 +138,18 @@ class Sandbox:
             if trap is not None:
                 break
         records, violations = calls.records(), tuple(calls.violations)
+        entries, entries_dropped = calls.entered(), calls.entries.dropped
         if trap is not None:
             return RunResult(
-                "OK", 0, 0, calls=records, trap=trap, violations=violations, calls_dropped=calls.dropped
+                "OK",
+                0,
+                0,
+                calls=records,
+                trap=trap,
+                violations=violations,
+                calls_dropped=calls.dropped,
+                entries=entries,
+                entries_dropped=entries_dropped,
             )
         done = self.world.finish(r0)
         return RunResult(
@@ -150,19 +162,23 @@ class Sandbox:
             None,
             violations,
             calls_dropped=calls.dropped,
+            entries=entries,
+            entries_dropped=entries_dropped,
         )
 
     def _once(self, ctx: int) -> tuple[int, Trap | None]:
         machine, calls = self.machine, self._calls
-        machine.load(self, self._chunks, self._fixups)
+        machine.load(self, self._chunks, self._fixups, self._gated)
         self._set_clock()
         machine.on_ask = self._ask if self._reads_clock else calls.ask
+        machine.on_broken = calls.broken
         machine.watchdog.seconds = self.seconds
         try:
             stop = machine.execute(ctx)
         finally:
-            machine.on_ask = None
+            machine.on_ask = machine.on_broken = None
             calls.close()
+            calls.collect()
         if stop.done:
             found = machine.control.exit()
             broken = checks.at_exit(found, self._main.name)
@@ -220,6 +236,12 @@ class _Callees(dict[int, Callee]):
                 return default
             found = self[addr] = callee_of(name)
         return found
+
+
+def _stack_words(function: Function) -> int:
+    """How many arguments of a BPF function lie on the stack: those behind the sixth."""
+    assert function.image is not None
+    return max(function.image.verified.subprogs[function.number].in_stack_args - 1, 0)
 
 
 def _values(world: World, image: Image, index: int) -> int:

@@ -1,0 +1,93 @@
+"""Calls of BPF functions, as the gates wrote them down: into words, and checked where a log is enough for that."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.outcome import Entry, Pointer, Violation
+from emu.sandbox import checks, gates
+from emu.sandbox.checks import Checks
+from emu.sandbox.frames import pointer
+from emu.sandbox.gates import Gates, Logged
+from emu.sandbox.images import CodeMap, Function, Site
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    site: Site | None
+    function: Function
+    args: tuple[int, ...]
+    frames: tuple[int, ...]
+    record: Logged
+
+
+class Entries:
+    """All calls of BPF functions of one run, round after round."""
+
+    def __init__(self, code: CodeMap, rules: Checks) -> None:
+        self._code = code
+        self._rules = rules
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the run before."""
+        self._rows: list[_Row] = []
+        self._back: dict[int, Site | None] = {}
+        self.dropped = 0
+
+    def called_back(self, number: int, site: Site | None) -> None:
+        """Call `number` of this round is a helper's, which was called at `site`."""
+        self._back[number] = site
+
+    @property
+    def count(self) -> int:
+        """Calls of the rounds that are over."""
+        return len(self._rows)
+
+    def collect(self, pages: Gates) -> list[Violation]:
+        """Take what a round left in the log; what is wrong with it."""
+        self.dropped += pages.lost
+        found: list[Violation] = []
+        frames: list[int] = []
+        for number, record in enumerate(pages.records()):
+            function = self._code.behind_gate(record.gate)
+            if function is None or function.image is None:
+                continue  # a forged record
+            del frames[record.depth :]
+            frames += [0] * (record.depth - len(frames)) + [record.rbp]
+            back = number in self._back
+            site = self._back[number] if back else self._code.call_site(record.ret, gates.gate(record.gate))
+            slots = function.image.verified.subprogs[function.number].in_stack_args
+            args = (*record.args[:5], *(record.args[5], *record.words)[:slots])
+            self._rows.append(_Row(site, function, args, tuple(reversed(frames)), record))
+            if len(found) >= checks.MAX_VIOLATIONS or back:
+                continue
+            if site is None:
+                site = self._code.site(record.ret - 1)
+                found.append(checks.return_address(site, function.name, record.ret))
+            found += checks.at_call(record.rsp, record.flags, self._rules, site, function.name)
+        self._back.clear()
+        return found
+
+    def records(self, after: Sequence[int]) -> tuple[Entry, ...]:
+        """All calls as they leave the engine. after: for each call of a helper or kfunc the BPF calls before it."""
+        return tuple(self._entry(number, row, after) for number, row in enumerate(self._rows))
+
+    def _entry(self, number: int, row: _Row, after: Sequence[int]) -> Entry:
+        function = row.function
+        assert function.image is not None
+        verified = function.image.verified
+        start = verified.origin[verified.subprogs[function.number].start]
+        return Entry(
+            row.site.insn if row.site else None,
+            start,
+            function.name,
+            row.args,
+            tuple(self._pointer(arg, row) for arg in row.args),
+            bisect_right(after, number),
+            len(row.frames) - 1,
+            row.record.rax,
+        )
+
+    def _pointer(self, value: int, row: _Row) -> Pointer | None:
+        return pointer(value, row.frames, row.record.rsp, self._code)

@@ -1,0 +1,42 @@
+"""Frames on the native stack: the chain of frame pointers, and which frame an address belongs to."""
+
+import struct
+
+from bpf import isa
+from emu.outcome import Pointer
+from emu.sandbox import addresses
+from emu.sandbox.images import CodeMap
+
+_MAX_FRAMES = 64
+_WORD = struct.Struct("<Q")
+TOP = addresses.STACK + addresses.STACK_SIZE
+
+
+def chain(stack: memoryview, rbp: int) -> tuple[int, ...]:
+    """Frame pointers from `rbp` outwards, as far as they are a chain."""
+    frames: list[int] = []
+    while addresses.STACK <= rbp <= TOP - 16 and rbp % 8 == 0 and len(frames) < _MAX_FRAMES:
+        frames.append(rbp)
+        (outer,) = _WORD.unpack_from(stack, rbp - addresses.STACK)
+        if outer <= rbp:
+            break
+        rbp = outer
+    return tuple(frames)
+
+
+def pointer(value: int, frames: tuple[int, ...], rsp: int, code: CodeMap) -> Pointer | None:
+    """An address in a frame's program stack, or of a function, in terms that no engine owns.
+
+    frames: frame pointers, innermost first; rsp: the lowest address of the innermost one.
+    """
+    if addresses.STACK <= value < TOP:
+        low = rsp
+        for inner, rbp in enumerate(frames):
+            if low < value <= rbp:
+                off = value - rbp
+                number = len(frames) - 1 - inner
+                return Pointer("stack", number, off) if off >= -isa.MAX_STACK else None
+            low = rbp + 8
+        return None
+    function = code.numbers.get(value)
+    return None if function is None else Pointer("func", function, 0)
