@@ -201,10 +201,10 @@ class BtfBuilder:
                 made = self._compound(kind, tag if t.name.startswith(f"{t.kind} ") else "", t.bits // 8, ())
         return made if not t.name or tag != t.name or t.name == t.kind else self.typedef(t.name, made)
 
-    def retype(self, func: int, proto: FuncProto) -> None:
-        """Give the FUNC `func` another prototype; its name and linkage stay."""
-        params = [(p.name, self.ctype(p.type)) for p in proto.params]
-        made = self.proto(self.ctype(proto.ret), params)
+    def name_params(self, func: int, names: Sequence[str]) -> None:
+        """Give the FUNC `func` a prototype of its own, with the same types and these names of parameters."""
+        proto = self._types[self._types[func].type]
+        made = self.proto(proto.type, [(n, p.type) for n, p in zip(names, proto.params, strict=True)])
         self._types[func] = replace(self._types[func], type=made)
 
     def function(self, proto: FuncProto, linkage: int = GLOBAL) -> int:

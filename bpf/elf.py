@@ -100,6 +100,7 @@ def load(
             if elf.sections[m.section].name == elf_maps.MAPS
         },
         {m.section: i for i, m in enumerate(maps) if elf.sections[m.section].name != elf_maps.MAPS},
+        specs,
         trust_layout=trust_layout,
     )
     made = _Programs(elf, functions, linker, specs, _license(elf), kernel_btf, ext)
@@ -280,7 +281,7 @@ class _Programs:
             btf=self._btf,
             func_info=self._func_info(linked),
             line_info=self._line_info(linked),
-            maps=self._maps,
+            maps=self._maps + linked.tables,
             kfuncs=linked.kfuncs,
             license=self.license,
             prog_flags=definition.prog_flags,

@@ -212,7 +212,7 @@ def _read_values(what: str, where: str, btf: Btf, member: Member, found: _Defini
 
 def _finish(what: str, where: str, spec: MapSpec) -> MapSpec:
     """What libbpf adds to a definition before it creates the map."""
-    if spec.type in (MapType.ARENA, MapType.STRUCT_OPS, MapType.INSN_ARRAY):
+    if spec.type == MapType.STRUCT_OPS:
         raise InputError(what, where, f"maps of type {MapType(spec.type).name.lower()} are not supported")
     if spec.type in _RINGS:
         spec = replace(spec, max_entries=_ring_size(spec.max_entries))

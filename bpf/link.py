@@ -29,6 +29,8 @@ from bpf.elf_file import (
 from bpf.errors import InputError
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
+from bpf.link_tables import JUMPTABLES, ArenaData, JumpTables
+from bpf.maps import MapSpec
 from bpf.program import KfuncRef
 
 # what libbpf puts in the place of a call that can't be resolved but may never be reached
@@ -57,15 +59,23 @@ class Extern:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A linked program. functions: each with the index of its first instruction in `insns`, the main one first."""
+    """A linked program. functions: each with the index of its first instruction in `insns`, the main one first.
+
+    tables: maps of its own, behind those of the object: jump tables.
+    """
 
     insns: tuple[Insn, ...]
     functions: tuple[tuple[Function, int], ...]
     kfuncs: tuple[KfuncRef, ...]
+    tables: tuple[MapSpec, ...] = ()
 
 
 class Linker:
-    """Links the programs of one object. map_at: (section, offset) of a map -> its index; data_at: section of global data -> index of its map."""
+    """Links the programs of one object.
+
+    map_at: (section, offset) of a map -> its index; data_at: section of global data -> index of its map. maps: all of
+    the object's.
+    """
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class Linker:
         externs: Mapping[str, Extern],
         map_at: Mapping[tuple[int, int], int],
         data_at: Mapping[int, int],
+        maps: Sequence[MapSpec] = (),
         *,
         trust_layout: bool = False,
     ) -> None:
@@ -82,6 +93,8 @@ class Linker:
         self._externs = externs
         self._map_at = map_at
         self._data_at = data_at
+        self._map_cnt = len(maps)
+        self._arena = ArenaData.of(elf, maps)
         self._trust_layout = trust_layout
         self._total = 0
         self._known: dict[tuple[int, int], list[int]] = {}
@@ -110,10 +123,23 @@ class Linker:
                 if callee is not None and (callee.section, callee.start) not in base:
                     self._append(callee, insns, base, order)
                     pending.append((callee, iter(self._references(callee))))
+        self._tables = JumpTables(self._elf, self._map_cnt)
         for function, at in order:
+            self._check_loads(function)
             self._resolve(function, at, insns, base, kfuncs)
         kfuncs.sort(key=lambda k: k.insn)
-        return Linked(tuple(insns), tuple(order), tuple(kfuncs))
+        return Linked(tuple(insns), tuple(order), tuple(kfuncs), self._tables.maps)
+
+    def _check_loads(self, function: Function) -> None:
+        """A load of a map without a relocation names a file descriptor, which a file cannot know."""
+        for at, insn in enumerate(function.insns):
+            loads_map = insn.code == isa.LD_IMM64 and insn.src in (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_VALUE)
+            if loads_map and at not in function.relocations:
+                raise UnsupportedError(
+                    self._elf.what,
+                    self._where(function, at),
+                    f"it loads a map by file descriptor {insn.imm}; only relocations name maps here",
+                )
 
     def _append(
         self,
@@ -242,7 +268,7 @@ class Linker:
             if symbol.is_extern:
                 self._resolve_extern(function, at, here, symbol, insns, kfuncs)
             else:
-                self._resolve_data(function, at, here, symbol, insns)
+                self._resolve_data(function, at, base_at, symbol, insns)
         self._resolve_cores(function, base_at, insns)
 
     def _resolve_extern(
@@ -287,9 +313,9 @@ class Linker:
             )
 
     def _resolve_data(
-        self, function: Function, at: int, here: int, symbol: Symbol, insns: list[Insn]
+        self, function: Function, at: int, base_at: int, symbol: Symbol, insns: list[Insn]
     ) -> None:
-        where = self._where(function, at)
+        here, where = base_at + at, self._where(function, at)
         if not 0 < symbol.section < len(self._elf.sections):
             raise InputError(
                 self._elf.what,
@@ -312,10 +338,13 @@ class Linker:
         index = self._map_at.get((symbol.section, symbol.value))
         if index is not None:
             insns[here] = replace(insn, src=isa.PSEUDO_MAP_FD, imm=index)
-        elif section.name == ".jumptables":
-            raise UnsupportedError(self._elf.what, where, "jump tables are not supported")
-        elif section.name.startswith(".addr_space"):
-            raise UnsupportedError(self._elf.what, where, "variables in an arena are not supported")
+        elif section.name == JUMPTABLES:
+            index = self._tables.index(symbol, function.start, base_at, where)
+            insns[here] = replace(insn, src=isa.PSEUDO_MAP_VALUE, imm=index)
+        elif self._arena is not None and symbol.section == self._arena.section:
+            offset = isa.sext(insn.imm + symbol.value + self._arena.base, 32)
+            insns[here] = replace(insn, src=isa.PSEUDO_MAP_VALUE, imm=self._arena.index)
+            insns[here + 1] = replace(insns[here + 1], imm=offset)
         else:
             raise InputError(
                 self._elf.what,

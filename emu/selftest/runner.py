@@ -12,15 +12,17 @@ from bpf.errors import InputError
 from bpf.program import Program, Request, RunInput
 from bpf.verified import Rejected, Verified
 from emu.load import read_bytes
-from emu.pipeline import Case, Pipeline
-from emu.selftest.spec import FLAGS, POINTER_VALUE, Spec, read_specs
+from emu.pipeline import ENGINES, Case, Pipeline
+from emu.selftest import codetext
+from emu.selftest.messages import unmet
+from emu.selftest.spec import ARCH, FLAGS, POINTER_VALUE, Spec, read_specs
+from jit import compile_program
 
 State = Literal["pass", "fail", "unsupported", "skipped"]
 
 _DATA_LEN = 64
 # What the kernel's loader sets for every test, so that a bound that contradicts another is found.
 _DEFAULT_FLAGS = FLAGS["BPF_F_TEST_RND_HI32"] | FLAGS["BPF_F_TEST_REG_INVARIANTS"]
-_ARCH = "X86_64"
 _NO_RUN = frozenset(
     {"kprobe", "tracepoint", "perf_event", "lsm", "ext", "cgroup_sock_addr", "sock_ops", "tracing"}
 )
@@ -28,81 +30,120 @@ _NO_RUN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One program. why: one line, "" for a pass. unprivileged: expectations left out because they need such a user."""
+    """One program. why: one line, "" for a pass. unprivileged: whether such a user is asked, too: that is left out."""
 
     object: str
     program: str
     description: str
     state: State
     why: str = ""
-    unprivileged: int = 0
+    unprivileged: bool = False
 
 
 def run_object(pipeline: Pipeline, file: str, only: str | None = None) -> Iterator[Result]:
     """The results of an object's annotated programs, as they come. only: part of a name or description.
 
-    Raises InputError when the object cannot be read at all.
+    Raises InputError when the object cannot be read at all. One that can, and cannot be loaded, gives a result for
+    each of its expectations.
     """
-    loaded = elf.load(read_bytes(file), file, trust_layout=True, keep_btf=True)
-    if loaded.raw_btf is None:
-        raise InputError(file, "section .BTF", "is missing, and with it all expectations")
-    programs = {program.name: program for program in loaded.programs}
-    unsupported = dict(loaded.unsupported)
-    for spec in read_specs(loaded.raw_btf):
-        if only and only not in spec.program and only not in spec.description:
-            continue
-        yield _judge(pipeline, file, spec, programs, unsupported, loaded.btf_refused)
-
-
-def _judge(
-    pipeline: Pipeline,
-    file: str,
-    spec: Spec,
-    programs: dict[str, Program],
-    unsupported: dict[str, str],
-    btf_refused: str,
-) -> Result:
-    def result(state: State, why: str = "") -> Result:
-        return Result(file, spec.program, spec.description, state, why, spec.unprivileged)
-
-    skipped = _not_asked(spec)
-    if skipped:
-        return result("skipped", skipped)
-    if spec.program in unsupported:
-        return result("unsupported", unsupported[spec.program])
-    program = programs.get(spec.program)
-    if program is None:
-        return result("skipped", "is no program")
+    data = read_bytes(file)
+    specs = [spec for spec in read_specs(_own_btf(data, file)) if _is_asked(spec, only)]
     try:
-        program = _prepared(program, spec, Path(file).parent, btf_refused)
-        request = Request(program, (_input(program, spec),), log_level=max(1, spec.log_level))
-        runs = spec.success and spec.retval is not None and program.prog_type not in _NO_RUN
-        case = pipeline.run(
-            request, programs, ("verify", "jit", "interp", "sandbox") if runs else ("verify",)
-        )
+        loaded = elf.load(data, file, trust_layout=True, keep_btf=True)
     except InputError as error:
-        return result("unsupported", str(error))
-    except Exception as error:  # noqa: BLE001  a fault of ours is this program's failure, and the others go on
-        return result("fail", f"internal error: {type(error).__name__}: {error}")
-    why = _verdict(case, spec) or _messages(case, spec)
-    if why:
-        return result("fail", why)
-    if runs:
-        why, judged = _result(case, spec)
-        if why:
-            return result("fail" if judged else "unsupported", why)
-    if spec.needs:
-        return result("unsupported", f"verdict and messages are met; not judged: {', '.join(spec.needs)}")
-    return result("pass")
+        why = str(error).removeprefix(f"{file}: ")
+        for spec in specs:
+            skipped = _not_asked(spec)
+            yield _result(file, spec, "skipped" if skipped else "unsupported", skipped or why)
+        return
+    judge = _Judge(pipeline, file, loaded)
+    for spec in specs:
+        yield _result(file, spec, *judge(spec))
+
+
+def _own_btf(data: bytes, file: str) -> Btf:
+    section = elf_file.read(data, file).find(".BTF")
+    if section is None:
+        raise InputError(file, "section .BTF", "is missing, and with it all expectations")
+    return Btf.parse(section.data, f"{file}: section .BTF")
+
+
+def _is_asked(spec: Spec, only: str | None) -> bool:
+    return not only or only in spec.program or only in spec.description
+
+
+def _result(file: str, spec: Spec, state: State, why: str = "") -> Result:
+    return Result(file, spec.program, spec.description, state, why, spec.unprivileged)
+
+
+class _Judge:
+    """Says of each program of one object whether it meets its expectations."""
+
+    def __init__(self, pipeline: Pipeline, file: str, loaded: elf.Object) -> None:
+        self.pipeline = pipeline
+        self.file = file
+        self.btf_refused = loaded.btf_refused
+        self.programs = {program.name: program for program in loaded.programs}
+        self.unsupported = {name: why.removeprefix(f"{file}: ") for name, why in loaded.unsupported}
+
+    def __call__(self, spec: Spec) -> tuple[State, str]:
+        """(state, why)."""
+        skipped = _not_asked(spec)
+        if skipped:
+            return "skipped", skipped
+        if spec.bad or spec.program in self.unsupported:
+            return "unsupported", spec.bad or self.unsupported[spec.program]
+        if spec.program not in self.programs:
+            return "skipped", "is no program"
+        try:
+            return self._judged(self.programs[spec.program], spec)
+        except InputError as error:
+            return "unsupported", str(error)
+        except Exception as error:  # noqa: BLE001  a fault of ours is this program's failure, and the others go on
+            return "fail", f"internal error: {type(error).__name__}: {error}"
+
+    def _judged(self, program: Program, spec: Spec) -> tuple[State, str]:
+        program = _prepared(program, spec, Path(self.file).parent, self.btf_refused)
+        runs = spec.success and spec.retval is not None and program.prog_type not in _NO_RUN
+        request = Request(program, (_input(program, spec),) if runs else (), log_level=spec.log_level or 1)
+        stages = ENGINES if runs else ("verify",)
+        case = self.pipeline.run(request, self.programs, stages)
+        why = _verdict(case, spec) or unmet(_log(case, spec), spec.messages)
+        if why or not spec.success:
+            return ("fail", why) if why else ("pass", "")
+        code = self._code(case, spec)
+        if code:
+            return "fail", code
+        if runs:
+            why, judged = _outcome(case, spec)
+            if why:
+                return "fail" if judged else "unsupported", why
+        if spec.needs:
+            return "unsupported", f"verdict and messages are met; not judged: {', '.join(spec.needs)}"
+        return "pass", ""
+
+    def _code(self, case: Case, spec: Spec) -> str:
+        """What is wrong with the rewritten program or the native code. Raises InputError where there is no such code."""
+        assert isinstance(case.verdict, Verified)
+        if spec.xlated and (why := unmet(codetext.rewritten(case.verdict), spec.xlated)):
+            return f"rewritten program: {why}"
+        if spec.jited:
+            # the texts are those of a machine of many processors, where per-CPU memory is far from the kernel
+            profile = replace(self.pipeline.options.profile, percpu_far=True)
+            why = unmet(codetext.native(compile_program(case.verdict, profile)), spec.jited)
+            return f"native code: {why}" if why else ""
+        return ""
 
 
 def _not_asked(spec: Spec) -> str:
     """Why nothing is expected of this program here, "" when something is."""
-    if spec.auxiliary and spec.success is not False and not spec.messages:
+    if spec.auxiliary:
         return "auxiliary: run by another program"
-    if spec.success is None:
+    if spec.interpreted:
+        return "for kernels without a JIT only"
+    if spec.success is None and not spec.bad:
         return "asks only unprivileged users"
-    if spec.arches and _ARCH not in spec.arches:
+    if spec.arches and ARCH not in spec.arches:
         return f"for {', '.join(spec.arches)} only"
     return ""
 
@@ -117,9 +158,9 @@ def _prepared(program: Program, spec: Spec, folder: Path, btf_refused: str) -> P
 
 
 def _with_functions(program: Program, file: Path) -> Program:
-    """The program with the prototypes that another object has for its functions, found by name.
+    """The program with the names that another object has for the parameters of its functions.
 
-    A naked function's own BTF has no names of parameters, so that the kernel would not take it. Raises InputError.
+    A naked function's own BTF has no such names, so that the kernel would not take it. Raises InputError.
     """
     name = str(file)
     section = elf_file.read(read_bytes(name), name).find(".BTF")
@@ -127,10 +168,16 @@ def _with_functions(program: Program, file: Path) -> Program:
         raise InputError(program.name, name, "has no BTF to take functions from")
     other = Btf.parse(section.data, name)
     builder = BtfBuilder(program.btf)
-    for entry in program.func_info:
-        found = other.find(program.btf.type(entry.type_id).name, Kind.FUNC)
-        if found is not None:
-            builder.retype(entry.type_id, other.prototype(found))
+    for tid, func in enumerate(program.btf.types):
+        if func.kind != Kind.FUNC:
+            continue
+        params = program.btf.type(func.type).params
+        found = other.find(func.name, Kind.FUNC)
+        if found is None or not params or params[0].name:
+            continue
+        names = [param.name for param in other.type(other.type(found).type).params]
+        if len(names) == len(params):
+            builder.name_params(tid, names)
     btf = builder.build()
     refused = btf_check.refusal(btf)
     return replace(program, btf=None, func_info=(), line_info=()) if refused else replace(program, btf=btf)
@@ -154,30 +201,13 @@ def _verdict(case: Case, spec: Spec) -> str:
     return ""
 
 
-def _messages(case: Case, spec: Spec) -> str:
-    """The first expectation about the log that is not met; messages come in order."""
+def _log(case: Case, spec: Spec) -> str:
+    """What the loader has of the log: it asks for none at level 0, and once more, at level 1, after a rejection."""
     assert case.verdict is not None
-    log, at = case.verdict.log, 0
-    forbidden = []
-    for message in spec.messages:
-        if not message.wanted:
-            forbidden.append(message)
-            continue
-        found = message.pattern().search(log, at)
-        if found is None:
-            return f"no message {message.text!r}" + (" after the one before it" if at else "")
-        for other in forbidden:
-            if other.pattern().search(log, at, found.start()):
-                return f"message {other.text!r}, which must not be there"
-        forbidden.clear()
-        at = found.end()
-    for other in forbidden:
-        if other.pattern().search(log, at):
-            return f"message {other.text!r}, which must not be there"
-    return ""
+    return "" if spec.success and not spec.log_level else case.verdict.log
 
 
-def _result(case: Case, spec: Spec) -> tuple[str, bool]:
+def _outcome(case: Case, spec: Spec) -> tuple[str, bool]:
     """(what is wrong with the result or "", whether that is a verdict: False means that we cannot tell)."""
     if case.error is not None:
         return str(case.error), False

@@ -163,9 +163,7 @@ def test_extra() -> None:
             lambda b, i32: [*values_of(12, inner)(b, i32), ("max_entries", number(b, i32, 1))],
             "map m0: member values is not the last one",
         ),
-        (numbers(type=33), "map m0: maps of type arena are not supported"),
         (numbers(type=26), "map m0: maps of type struct_ops are not supported"),
-        (numbers(type=34), "map m0: maps of type insn_array are not supported"),
     ],
 )
 def test_bad_definition(definition: Definition, want: str) -> None:
