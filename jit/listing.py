@@ -10,10 +10,9 @@ import capstone
 
 from bpf import isa
 from bpf.disasm import disasm
-from bpf.insn import Insn
-from bpf.kfuncs import KFUNCS
+from jit.argflow import ArgumentFlow, Incoming, Outgoing, argument_place, register
 from jit.image import Image, Layout, NativeFunction, Reloc
-from jit.picture import picture
+from jit.picture import incoming, picture
 from jit.place import place
 
 WIDTH: Final = 100
@@ -45,6 +44,7 @@ class _Function:
         self.function: NativeFunction = image.functions[number]
         self.sub = image.verified.subprogs[number]
         self.relocs: dict[int, Reloc] = {reloc.off: reloc for reloc in self.function.relocs}
+        self.flow = ArgumentFlow(image.verified, number)
         self.refers: dict[int, list[Reloc]] = {}  # relocations by instruction
         for reloc in self.function.relocs:
             self.refers.setdefault(reloc.insn, []).append(reloc)
@@ -55,7 +55,7 @@ class _Function:
         where = f" at {self.layout.functions[self.number]:#x}" if self.layout else ""
         yield f"func#{self.number} {function.name} ({sub.kind}): {len(function.code)} bytes{where}, {function.passes} passes"
         yield ""
-        yield from picture(function.frame, 16 if sub.tail_call_reachable else 0)
+        yield from picture(function.frame, incoming(self.image.verified, self.number))
         yield ""
         yield "       prologue"
         yield from self._native(0, function.prologue)
@@ -94,31 +94,20 @@ class _Function:
 
     def _note(self, slot: int) -> str:
         """What the instruction does with a stack argument, or who is called with how many."""
-        insn = self.image.verified.insns[slot]
-        frame = self.function.frame
-        if isa.is_stack_arg_load(insn.code, insn.src, insn.off):
-            argument = insn.off // 8 + 5
-            return f"arg {argument} <- {frame.incoming.get(argument, '?')}"
-        if isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
-            argument = -insn.off // 8 + 5
-            place_of = frame.outgoing.get(argument)
-            if place_of is None or place_of.off is None:
-                return f"arg {argument} -> {place_of or '?'}"
-            return f"arg {argument} -> [rsp+{place_of.off + frame.size:#x}]"
-        if insn.code == isa.OP_CALL:
-            return self._arguments(slot, insn)
-        return ""
+        callee = self.flow.callee(slot)
+        if callee is not None:
+            return "" if not callee.nargs or callee.kind == "tail" else f"{callee.nargs} arguments"
+        return "; ".join(self._moved(slot, move) for move in self.flow.moves(slot))
 
-    def _arguments(self, slot: int, insn: Insn) -> str:
-        """How many arguments a call passes, as far as it is known."""
-        verified = self.image.verified
-        count = 0
-        if insn.src == isa.PSEUDO_CALL:
-            callees = [reloc.target for reloc in self.refers.get(slot, []) if reloc.target >= 0]
-            count = verified.subprogs[callees[0]].arg_cnt if callees else 0
-        elif insn.src == isa.PSEUDO_KFUNC_CALL and verified.kfuncs[insn.imm].name in KFUNCS:
-            count = len(KFUNCS[verified.kfuncs[insn.imm].name].proto.params)
-        return f"{count} arguments" if count else ""
+    def _moved(self, slot: int, move: Incoming | Outgoing) -> str:
+        where = argument_place(self.image, self.number, slot, move)
+        if isinstance(move, Incoming):
+            dst = register(self.sub, self.image.verified.insns[slot].dst)
+            return f"arg {move.argument} -> {dst} from {where}"
+        before, behind = f"arg {move.argument} of ", f" -> {where}"
+        names = self.flow.names(move)
+        room = WIDTH - _NOTE_AT - len(" ; " + before + behind)
+        return before + (names if len(names) <= room else names[: room - 1] + "…") + behind
 
     def _native(self, start: int, end: int) -> Iterator[str]:
         """The machine instructions in [start, end); targets of jumps are offsets in the function."""

@@ -37,12 +37,13 @@ def _twelve() -> Verified:
 def test_arguments_are_named_where_they_move() -> None:
     text = render(compile_program(_twelve()))
     for line in (
-        f"{'    6: *(u64 *)(r11 -8) = 6':<62} ; arg 6 -> r9",
-        "; arg 7 -> [rsp+0x0]",
-        "; arg 12 -> [rsp+0x28]",
+        f"{'    6: *(u64 *)(r11 -8) = 6':<62} ; arg 6 of add12 -> r9",
+        "; arg 7 of add12 -> [rsp+0x0]",
+        "; arg 12 of add12 -> [rsp+0x28]",
+        "; arg 5 of add12 -> r8",
         f"{'   12: call add12':<62} ; 12 arguments",
-        "; arg 6 <- r9",
-        "; arg 12 <- [rbp+0x38]",
+        "; arg 6 -> rbx from r9",
+        "; arg 12 -> rax from [rbp+0x38]",
         "rbp+0x38  │ argument 12, incoming",
         "rbp-0x18  │ program stack, 24 bytes          │ r10-24 .. r10-1",
         "rbp-0x20  │ saved rbx (r6)                   │ ◄ rsp",
@@ -67,6 +68,7 @@ def test_tail_calls_and_private_stacks_have_a_picture_too() -> None:
     private = replace(sub, tail_call_reachable=False, private_stack=True, start=1)
     text = render(compile_program(Verified(Program("t", insns), insns, (0, 1), (private,))))
     assert "rbp       │ saved rbp                        │ ◄ rbp, rsp" in text
+    assert "r9          r10: program stack of 8 bytes in per-CPU memory" in text
 
 
 def test_no_line_is_too_wide_and_every_instruction_is_there() -> None:
