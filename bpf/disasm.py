@@ -205,7 +205,8 @@ def _kernel_call(insn: Insn, symbol: str | None) -> str:
     elif insn.src == isa.HELPER_CALL and insn.imm in HELPERS:
         name = HELPERS[insn.imm].name
     elif insn.src == isa.PSEUDO_KFUNC_CALL:
-        name = symbol or "kernel-function"
+        # number 0 stands for a kfunc that this kernel does not have
+        name = symbol or ("kernel-function" if insn.imm else "<error>")
     return f"call {name}#{insn.imm}"
 
 

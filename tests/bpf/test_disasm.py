@@ -77,6 +77,7 @@ def test_llvm() -> None:
         ("8500000000000000", "call bpf_unspec#0", None, "call 0x0"),
         ("8500000010270000", "call unknown#10000", None, "call 0x2710"),
         ("8520000007000000", "call kernel-function#7", None, "call kernel-function#7"),
+        ("8520000000000000", "call <error>#0", "call kernel-function#0", "call kernel-function#0"),
         ("bf12ffff00000000", "r2 = &(void __percpu *)(r1)", None, "r2 = &(void __percpu *)(r1)"),
         ("c200000000000000", "nospec", None, "nospec"),
     ],
