@@ -124,6 +124,18 @@ class Processor:
 
         self._hook(uc_const.UC_HOOK_MEM_INVALID, _MEM(hook))
 
+    def on_access(self, first: int, last: int, call: Callable[[bool, int, int], None]) -> int:
+        """Call `call(is a write, address, size)` before each access to [first, last]. Returns a handle for `unhook`."""
+
+        def hook(_uc: int, kind: int, addr: int, size: int, _value: int, _user: int) -> bool:
+            try:
+                call(kind == uc_const.UC_MEM_WRITE, addr, size)
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+            return True
+
+        return self._hook(uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, _MEM(hook), first, last)
+
     def on_instruction(self, name: str, call: Callable[[], None]) -> None:
         """Call `call()` where the instruction `name` is executed; what it returns to the program is 0."""
 
