@@ -9,6 +9,7 @@ from typing import Final
 from bpf import isa
 from bpf.insn import Insn
 from verifier.env import Env, check_dst, check_src
+from verifier.history import reg_place
 from verifier.loads import check_load_mem, check_store_reg, save_aux_ptr_type
 from verifier.memory import check_mem_access
 from verifier.regions import BPF_READ, BPF_WRITE
@@ -52,7 +53,11 @@ def check_atomic(env: Env, insn: Insn) -> None:
     elif insn.imm == isa.LOAD_ACQ:
         check_src(env, insn.src)
         _check_pointer(env, insn, insn.src, "loads from")
+        if env.history is not None:
+            env.history.begin(reg_place(env.func, insn.dst), env.regs[insn.dst])
         check_load_mem(env, insn, strict=True, allow_trust_mismatch=False)
+        if env.history is not None:
+            env.history.end()
     elif insn.imm == isa.STORE_REL:
         check_store_reg(env, insn, strict=True)
         _check_pointer(env, insn, insn.dst, "stores into")
@@ -85,7 +90,11 @@ def _read_modify_write(env: Env, insn: Insn) -> None:
     at = env.insn_idx
     check_mem_access(env, at, insn.dst, insn.off, size, BPF_READ, -1, strict_alignment_once=True)
     if old >= 0:
+        if env.history is not None:
+            env.history.begin(reg_place(env.func, old), env.regs[old])
         check_mem_access(env, at, insn.dst, insn.off, size, BPF_READ, old, strict_alignment_once=True)
+        if env.history is not None:
+            env.history.end()
     if is_arena:
         save_aux_ptr_type(env, PTR_TO_ARENA)
     check_mem_access(env, at, insn.dst, insn.off, size, BPF_WRITE, -1, strict_alignment_once=True)

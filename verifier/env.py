@@ -15,6 +15,7 @@ from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
 from verifier.cycles import Chain, Visit
+from verifier.diagnose import Callee, Diagnosis, MemAccess
 from verifier.recorder import Recorder
 from verifier.refused import Refused
 from verifier.regs import NOT_INIT, NOT_INIT_REG, UNKNOWN_REG, Reg, UsedMap
@@ -165,15 +166,20 @@ class SubprogInfo:
 
 
 class Pending:
-    """A branch still to explore (struct bpf_verifier_stack_elem). log_pos: where the log was cut to at its turn."""
+    """A branch still to explore (struct bpf_verifier_stack_elem). log_pos: where the log is cut to at its
+    turn; events: how many of the history stay.
+    """
 
-    __slots__ = ("insn_idx", "log_pos", "prev_insn_idx", "state")
+    __slots__ = ("events", "insn_idx", "log_pos", "prev_insn_idx", "state")
 
-    def __init__(self, state: VState, insn_idx: int, prev_insn_idx: int, log_pos: int) -> None:
+    def __init__(
+        self, state: VState, insn_idx: int, prev_insn_idx: int, log_pos: int, events: int = 0
+    ) -> None:
         self.state = state
         self.insn_idx = insn_idx
         self.prev_insn_idx = prev_insn_idx
         self.log_pos = log_pos
+        self.events = events
 
 
 class Env:
@@ -265,6 +271,8 @@ class Env:
         self.prev_log_pos = 0
         self.prev_line_info: tuple[str, str, int] | None = None
         self._texts: dict[int, str] = {}
+        self.diagnosis = Diagnosis(self) if self.verbose else None
+        self.history = None if self.diagnosis is None else self.diagnosis.history
 
     # ---- state
 
@@ -297,7 +305,8 @@ class Env:
         Refuses when 8,192 branches are waiting.
         """
         state = self.cur_state.copy()
-        self.pending.append(Pending(state, insn_idx, prev_insn_idx, len(self.log)))
+        events = 0 if self.history is None else len(self.history.events)
+        self.pending.append(Pending(state, insn_idx, prev_insn_idx, len(self.log), events))
         if len(self.pending) > BPF_COMPLEXITY_LIMIT_JMP_SEQ:
             self.refuse("E2BIG", f"The sequence of {len(self.pending)} jumps is too complex.")
         if state.parent is not None:
@@ -335,15 +344,8 @@ class Env:
         """An instruction as the log shows it."""
         text = self._texts.get(idx)
         if text is None:
-            insns = self.insns
-            insn = insns[idx]
             proto = self.kfuncs.get(idx)
-            nxt = insns[idx + 1] if idx + 1 < len(insns) else None
-            if insn.code == isa.LD_IMM64 and insn.src in _MAP_REFS and nxt is not None:
-                low = _MAP_ADDRESS + insn.imm * _MAP_STEP + (nxt.imm if insn.src in _VALUE_REFS else 0)
-                insn, nxt = replace(insn, imm=low & isa.U32), replace(nxt, imm=low >> 32)
-            text = log_text(insn, nxt, symbol=proto.name if proto else None)
-            self._texts[idx] = text
+            text = self._texts[idx] = insn_text(self.insns, idx, proto.name if proto else None)
         return text
 
     def trace_line_info(self, idx: int) -> None:
@@ -365,13 +367,23 @@ class Env:
         while self.said and self.said[-1][0] >= pos:
             self.said.pop()
 
-    def refuse(self, errno: str, *messages: str, insn: int | None = None) -> NoReturn:
+    def refuse(
+        self,
+        errno: str,
+        *messages: str,
+        insn: int | None = None,
+        about: MemAccess | Callee | None = None,
+        plain: bool = False,
+    ) -> NoReturn:
         """Ends the verification: writes the lines (no line ends) and raises Refused. errno: "EACCES".
 
         insn: where, if not at the current instruction. Without messages, what was written before explains.
+        about: what is refused, for the block that explains it in the log; plain: there is no such block.
         """
         for message in messages:
             self.write(message + "\n")
+        if self.diagnosis is not None and messages and not plain:
+            self.trace(self.diagnosis.block(messages[-1], about))
         raise Refused(errno, *self.messages(), insn=self.insn_idx if insn is None else insn)
 
     def messages(self) -> tuple[str, ...]:
@@ -400,6 +412,16 @@ class Env:
     def scratch_slot(self, spi: int) -> None:
         """mark_stack_slot_scratched."""
         self.scratched_stack_slots |= 1 << spi
+
+
+def insn_text(insns: Sequence[Insn], idx: int, kfunc: str | None, *, resolved: bool = True) -> str:
+    """An instruction as the log shows it, maps by addresses of ours, if resolved. kfunc: name of what it calls."""
+    insn = insns[idx]
+    nxt = insns[idx + 1] if idx + 1 < len(insns) else None
+    if resolved and insn.code == isa.LD_IMM64 and insn.src in _MAP_REFS and nxt is not None:
+        low = _MAP_ADDRESS + insn.imm * _MAP_STEP + (nxt.imm if insn.src in _VALUE_REFS else 0)
+        insn, nxt = replace(insn, imm=low & isa.U32), replace(nxt, imm=low >> 32)
+    return log_text(insn, nxt, symbol=kfunc)
 
 
 def reg_arg_name(argno: int) -> str:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 from bpf import isa
 from bpf.progtypes import ATTACH_NUMBERS
 from verifier.env import Env, check_src
+from verifier.history import reg_place
 from verifier.num import S64_MAX, S64_MIN
 from verifier.precision import mark_chain_precision
 from verifier.prune import find_prev_entry, widen_imprecise_scalars
@@ -122,7 +123,11 @@ def prepare_func_exit(env: Env) -> None:
             refuse_scalar(env, r0, allowed, "At callback return", "R0")
         env.insn_idx = callee.callsite
     else:
+        if env.history is not None:
+            env.history.begin(reg_place(caller, isa.R0), caller.regs[isa.R0], reg_place(callee, isa.R0))
         caller.regs[isa.R0] = r0
+        if env.history is not None:
+            env.history.end()
         env.insn_idx = callee.callsite + 1
     if env.verbose:
         env.trace("returning from callee:\n")
@@ -132,7 +137,7 @@ def prepare_func_exit(env: Env) -> None:
     account_processed_insns(env, callee, caller)
     state.frames.pop()
     env.enter_frame()
-    invalidate_outgoing_stack_args(caller)
+    invalidate_outgoing_stack_args(env, caller)
     if in_callback:
         before = find_prev_entry(env, state, env.insn_idx)
         if before is not None:

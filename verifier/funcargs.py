@@ -11,6 +11,7 @@ from bpf.btf import Btf, BtfType, Kind
 from bpf.errors import InputError
 from bpf.progtypes import CONTEXTS
 from verifier.callargs import CallMeta, check_func_arg_reg_off, check_reg_type
+from verifier.diagnose import Callee
 from verifier.dynptr import RefObj, process_dynptr_func
 from verifier.env import Env, SubprogInfo, get_func_arg_reg, reg_arg_name
 from verifier.helpermem import check_mem_reg
@@ -249,7 +250,7 @@ def btf_check_subprog_call(env: Env, subprogno: int) -> str:
     try:
         errno = btf_prepare_func_args(env, subprogno)
         if not errno or sub.in_stack_args:
-            check_outgoing_stack_args(env, sub.arg_cnt)
+            check_outgoing_stack_args(env, sub.arg_cnt, callee=_callee(env, subprogno, named=not errno))
         if not errno:
             for argno, info in enumerate(sub.args, 1):
                 _check_arg(env, subprogno, argno, info, get_func_arg_reg(env, argno))
@@ -257,6 +258,16 @@ def btf_check_subprog_call(env: Env, subprogno: int) -> str:
         errno = no.errno
     sub.unreliable |= bool(errno)
     return errno
+
+
+def _callee(env: Env, subprogno: int, *, named: bool) -> Callee:
+    """Who is called, for what explains a missing argument; named: with its parameters' names."""
+    function = env.subprogs[subprogno].function
+    btf = env.program.btf
+    if not named or btf is None:
+        return Callee(function.name)
+    proto = btf.types[btf.types[function.type_id].type]
+    return Callee(function.name, tuple(param.name for param in proto.params))
 
 
 def _check_arg(env: Env, subprogno: int, argno: int, info: ArgInfo, reg: Reg) -> None:

@@ -17,6 +17,7 @@ from verifier.callbacks import (
 from verifier.env import BPF_COMPLEXITY_LIMIT_JMP_SEQ, Env, Pending
 from verifier.exits import process_bpf_exit_full
 from verifier.funcargs import btf_check_subprog_call, subprog_name
+from verifier.history import CALLER_SAVED, reg_place
 from verifier.locks import in_sleepable_context, non_sleepable_context_description
 from verifier.references import clear_all_pkt_pointers
 from verifier.regs import NOT_INIT_REG, UNKNOWN_REG
@@ -44,6 +45,8 @@ def check_func_call(env: Env, insn: Insn) -> bool:
     slots = info.in_stack_args + env.subprogs[subprogno].in_stack_args
     info.stack_arg_cnt = max(info.stack_arg_cnt, slots)
     _setup_func_entry(env, env.cur_state, subprogno, env.insn_idx, set_callee_state)
+    if env.history is not None:
+        env.history.scrub(reg_place(caller, isa.R0), caller.regs[isa.R0], CALLER_SAVED)
     _clear_caller_saved(env, caller)
     env.enter_frame()
     env.insn_idx = env.subprogs[subprogno].function.start - 1
@@ -76,10 +79,18 @@ def _call_global(env: Env, subprogno: int, errno: str) -> bool:
         clear_all_pkt_pointers(env)
     sub.called.add(not in_rcu_cs(env))
     caller = env.func
+    history = env.history
+    if history is not None:
+        if sub.function.void:
+            history.scrub(reg_place(caller, isa.R0), caller.regs[isa.R0], CALLER_SAVED)
+        else:
+            history.begin(reg_place(caller, isa.R0), caller.regs[isa.R0])
     _clear_caller_saved(env, caller)
-    invalidate_outgoing_stack_args(caller)
+    invalidate_outgoing_stack_args(env, caller)
     if not sub.function.void:
         env.regs[isa.R0] = UNKNOWN_REG
+        if history is not None:
+            history.end()
     if sub.might_throw:
         env.push_state(env.insn_idx + 1, env.insn_idx)
         return process_bpf_exit_full(env, exception_exit=True)
@@ -88,6 +99,8 @@ def _call_global(env: Env, subprogno: int, errno: str) -> bool:
 
 def _clear_caller_saved(env: Env, frame: FuncState) -> None:
     env.scratched_regs |= (1 << _CALLER_SAVED) - 1
+    if env.history is not None:
+        env.history.lose_arguments(frame)
     frame.regs[:_CALLER_SAVED] = [NOT_INIT_REG] * _CALLER_SAVED
 
 
@@ -149,7 +162,9 @@ def _push_async_cb(env: Env, subprogno: int, insn_idx: int, sleepable: bool) -> 
     state = VState()
     state.last_insn_idx = 0
     state.in_sleepable = sleepable
-    env.pending.append(Pending(state, env.subprogs[subprogno].function.start, insn_idx, len(env.log)))
+    events = 0 if env.history is None else len(env.history.events)
+    start = env.subprogs[subprogno].function.start
+    env.pending.append(Pending(state, start, insn_idx, len(env.log), events))
     if len(env.pending) > BPF_COMPLEXITY_LIMIT_JMP_SEQ:
         env.refuse("E2BIG", f"The sequence of {len(env.pending)} jumps is too complex for async cb.")
     frame = _new_frame(env, -1, 0, subprogno)

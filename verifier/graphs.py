@@ -11,7 +11,7 @@ from verifier.callargs import CallMeta
 from verifier.env import Env, reg_arg_name
 from verifier.fields import reg_btf_record
 from verifier.locks import find_lock_state
-from verifier.references import reg_is_referenced, release_reference_nomark
+from verifier.references import drop_reference, reg_is_referenced
 from verifier.regs import (
     MEM_ALLOC,
     MEM_RCU,
@@ -115,7 +115,7 @@ def ref_set_non_owning(env: Env, reg: Reg) -> Reg:
 
 def ref_convert_owning_non_owning(env: Env, ref_id: int) -> None:
     """An object is put into a list or tree: pointers to it do not own it any more."""
-    release_reference_nomark(env.cur_state, ref_id)
+    drop_reference(env, ref_id)
 
     def change(reg: Reg) -> Reg:
         return ref_set_non_owning(env, reg.with_id(0)) if reg.id == ref_id else reg

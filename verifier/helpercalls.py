@@ -130,8 +130,10 @@ def check_helper_call(env: Env, insn: Insn, insn_idx: int) -> None:
         changes_data |= special(env, insn, insn_idx, meta)
     percpu_obj = env.regs[1] if name in ("bpf_per_cpu_ptr", "bpf_this_cpu_ptr") else None
     clear_caller_saved_regs(env)
-    invalidate_outgoing_stack_args(env.func)
+    invalidate_outgoing_stack_args(env, env.func)
     set_return(env, helper, insn_idx, meta, percpu_obj)
+    if env.history is not None:
+        env.history.end()
     check_map_func_compatibility(env, meta.map, name, insn.imm)
     if name == "bpf_get_func_ip":
         _check_get_func_ip(env)
@@ -233,6 +235,7 @@ def _after_tail_call(env: Env) -> bool:
 def _local_storage(env: Env, _insn: Insn, _at: int, _meta: CallMeta) -> bool:
     if not env.regs[2].is_null:
         env.refuse("EINVAL", "get_local_storage() doesn't support non-zero flags")
+    mark_chain_precision(env, 2)
     return False
 
 

@@ -70,7 +70,7 @@ def check_helper_mem_access(
             if not (zero_allowed and size == 0 and reg.is_null):
                 expected = reg_type_str(PTR_TO_STACK)
                 found = reg_type_str(reg.type)
-                env.refuse("EACCES", f"{argno_name(argno)} type={found} expected={expected}")
+                env.refuse("EACCES", f"{argno_name(argno)} type={found} expected={expected}", plain=True)
 
 
 def _check_writable(env: Env, reg: Reg, argno: int, access: int, read_only: bool) -> None:

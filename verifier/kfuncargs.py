@@ -152,7 +152,10 @@ def _mem_size(env: Env, call: KCall) -> None:
         check_mem_size_reg(env, mem, call.reg, 1 - at, -at, BPF_READ | BPF_WRITE, True, call.meta)
     except Refused as no:
         pair = f"{reg_arg_name(at - 1)} and {call.name} memory, len pair leads to invalid memory access"
-        env.refuse(no.errno, pair)
+        env.write(f"{pair}\n")
+        if env.diagnosis is not None:
+            env.trace(env.diagnosis.memory_and_length(at - 1, call.reg.num, no.messages[-1]))
+        env.refuse(no.errno)
 
 
 # ---- memory and objects
@@ -169,7 +172,13 @@ def _fixed_mem(env: Env, call: KCall) -> None:
             "EINVAL",
             f"{call.name} reference type('{arg.btf_kind} {arg.struct}') size cannot be determined: -22",
         )
-    check_mem_reg(env, call.reg, -call.argno, arg.size, BPF_READ | BPF_WRITE, call.meta)
+    try:
+        check_mem_reg(env, call.reg, -call.argno, arg.size, BPF_READ | BPF_WRITE, call.meta)
+    except Refused as no:
+        if env.diagnosis is not None:
+            unknown = no.messages[-1].startswith(f"{call.name} type=")
+            env.trace(env.diagnosis.fixed_memory(call.argno, arg.size, call.reg, unknown=unknown))
+        raise
 
 
 def _ctx(env: Env, call: KCall) -> None:

@@ -13,6 +13,7 @@ from bpf.proto import CType, FuncProto
 from verifier import callbacks
 from verifier.availability import kfunc_allowed
 from verifier.callargs import MAX_ERRNO, CallMeta
+from verifier.diagnose import Callee
 from verifier.dynptr import dynptr_flag
 from verifier.env import Env
 from verifier.exits import check_return_code, process_bpf_exit_full
@@ -34,6 +35,7 @@ from verifier.locks import in_rbtree_lock_required_cb, in_sleepable_context, non
 from verifier.maps import struct_record
 from verifier.memory import may_access_direct_pkt_data
 from verifier.num import UNKNOWN, s32_range
+from verifier.reasons import PREEMPT, RCU
 from verifier.references import (
     acquire_reference,
     clear_all_pkt_pointers,
@@ -138,7 +140,8 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
     meta = CallMeta()
     meta.release_regno = 1 if "release" in flags else 0
     call = KCall(name, flags, insn_idx, meta)
-    check_outgoing_stack_args(env, len(proto.params), all_read=True)
+    callee = Callee(name, tuple(param.name for param in proto.params))
+    check_outgoing_stack_args(env, len(proto.params), all_read=True, callee=callee)
     check_kfunc_args(env, call, _args(env, proto))
     _check_drop(env, call)
     if name in _CALLBACKS:
@@ -150,9 +153,7 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
         ref_convert_owning_non_owning(env, env.regs[2].id)
     if name == "bpf_throw" and not any(sub.is_exception_cb for sub in env.subprogs):
         check_return_code(env, 1, "R1")
-    clear_caller_saved_regs(env)
-    invalidate_outgoing_stack_args(env.func)
-    _set_return(env, call, proto.ret)
+    _return(env, call, proto.ret)
     if name == "bpf_xdp_pull_data":
         clear_all_pkt_pointers(env)
     _account_slots(env, len(proto.params))
@@ -205,22 +206,31 @@ def _push_callback(env: Env, insn: Insn, call: KCall) -> None:
         env.refuse(no.errno, f"kfunc {call.func}#{insn.imm} failed callback verification")
 
 
+def _note(env: Env, section: str, depth: int, *, entered: bool) -> None:
+    if env.history is not None:
+        env.history.section(section, depth, entered=entered)
+
+
 def _sections(env: Env, call: KCall, sleepable: bool) -> None:
     """RCU sections and sections without preemption begin and end; what may be called inside them."""
     state, name = env.cur_state, call.func
     match name:
         case "bpf_rcu_read_lock":
             state.active_rcu_locks += 1
+            _note(env, RCU, state.active_rcu_locks, entered=True)
         case "bpf_rcu_read_unlock":
             if not state.active_rcu_locks:
                 env.refuse("EINVAL", f"unmatched rcu read unlock (kernel function {name})")
             state.active_rcu_locks -= 1
+            _note(env, RCU, state.active_rcu_locks, entered=False)
         case "bpf_preempt_disable":
             state.active_preempt_locks += 1
+            _note(env, PREEMPT, state.active_preempt_locks, entered=True)
         case "bpf_preempt_enable":
             if not state.active_preempt_locks:
                 env.refuse("EINVAL", f"unmatched attempt to enable preemption (kernel function {name})")
             state.active_preempt_locks -= 1
+            _note(env, PREEMPT, state.active_preempt_locks, entered=False)
     if name in ("bpf_rcu_read_unlock", "bpf_preempt_enable") and not in_rcu_cs(env):
         invalidate_rcu_protected_refs(env)
     if sleepable and not in_sleepable_context(env):
@@ -230,6 +240,14 @@ def _sections(env: Env, call: KCall, sleepable: bool) -> None:
         env.refuse("EACCES", "Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree callback")
     if "rcu_protected" in call.flags and not in_rcu_cs(env):
         env.refuse("EACCES", f"kernel func {name} requires RCU critical section protection")
+
+
+def _return(env: Env, call: KCall, ret: CType) -> None:
+    clear_caller_saved_regs(env)
+    invalidate_outgoing_stack_args(env, env.func)
+    _set_return(env, call, ret)
+    if env.history is not None:
+        env.history.end()
 
 
 def _account_slots(env: Env, nargs: int) -> None:

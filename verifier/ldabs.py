@@ -36,6 +36,8 @@ def check_ld_abs(env: Env, insn: Insn) -> None:
         clobber_stack_args(env)
         end_stack_arg_loads(env)
     env.regs[isa.R0] = UNKNOWN_REG
+    if env.history is not None:
+        env.history.end()
     if env.cur_state.curframe:
         env.scratch_reg(isa.R0)
         env.push_state(env.insn_idx + 1, env.insn_idx)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from bpf.kfuncs import KFUNCS
 from verifier.env import Env, reg_arg_name
 from verifier.fields import reg_btf_record
+from verifier.reasons import IRQ, LOCK
 from verifier.references import invalidate_non_owning_refs, invalidate_rcu_protected_refs
 from verifier.regs import PTR_TO_MAP_VALUE, PTR_TO_STACK, Reg
 from verifier.sections import in_rcu_cs
@@ -86,9 +87,12 @@ def _acquire_lock(env: Env, kind: int, lock_id: int, ptr: Any) -> None:
     state.active_locks += 1
     state.active_lock_id = lock_id
     state.active_lock_ptr = ptr
+    if env.history is not None:
+        env.history.section(LOCK, state.active_locks, entered=True)
 
 
-def _release_lock(state: VState, kind: int, lock_id: int, ptr: Any) -> None:
+def _release_lock(env: Env, kind: int, lock_id: int, ptr: Any) -> None:
+    state = env.cur_state
     prev_id, prev_ptr = 0, None
     for i, ref in enumerate(state.refs):
         if ref.type == kind and ref.id == lock_id and ref.ptr is ptr:
@@ -96,6 +100,8 @@ def _release_lock(state: VState, kind: int, lock_id: int, ptr: Any) -> None:
             state.active_locks -= 1
             state.active_lock_id = prev_id
             state.active_lock_ptr = prev_ptr
+            if env.history is not None:
+                env.history.section(LOCK, state.active_locks, entered=False)
             return
         if ref.type & REF_TYPE_LOCK_MASK:
             prev_id, prev_ptr = ref.id, ref.ptr
@@ -124,7 +130,7 @@ def process_spin_lock(
         env.refuse("EINVAL", f"{name}_unlock of different lock")
     if reg.id != state.active_lock_id or ptr is not state.active_lock_ptr:
         env.refuse("EINVAL", f"{name}_unlock cannot be out of order")
-    _release_lock(state, kind, reg.id, ptr)
+    _release_lock(env, kind, reg.id, ptr)
     invalidate_non_owning_refs(env)
     if not in_rcu_cs(env):
         invalidate_rcu_protected_refs(env)
@@ -174,6 +180,7 @@ def process_irq_flag(env: Env, reg: Reg, argno: int, *, save: bool, kfunc_class:
         new = env.new_id()
         env.cur_state.refs.append(Ref(REF_TYPE_IRQ, new, env.insn_idx))
         env.cur_state.active_irq_id = new
+        _note_irq(env, entered=True)
         frame.stack[spi] = Slot(_IRQ_BYTES, Reg(PTR_TO_STACK, id=new, aux=kfunc_class))
         env.scratch_slot(spi)
         return
@@ -184,6 +191,12 @@ def process_irq_flag(env: Env, reg: Reg, argno: int, *, save: bool, kfunc_class:
     frame.stack[spi] = INVALID_SLOT
     if not in_rcu_cs(env):
         invalidate_rcu_protected_refs(env)
+
+
+def _note_irq(env: Env, *, entered: bool) -> None:
+    if env.history is not None:
+        depth = sum(ref.type == REF_TYPE_IRQ for ref in env.cur_state.refs)
+        env.history.section(IRQ, depth, entered=entered)
 
 
 def _restore_irq(env: Env, flag: Reg, kfunc_class: int) -> None:
@@ -207,5 +220,6 @@ def _restore_irq(env: Env, flag: Reg, kfunc_class: int) -> None:
         if ref.id == flag.id:
             del state.refs[i]
             state.active_irq_id = prev
+            _note_irq(env, entered=False)
             return
         prev = ref.id

@@ -17,11 +17,13 @@ from verifier.exits import account_processed_insns, process_bpf_exit_full
 from verifier.funccalls import check_func_call
 from verifier.gotox import check_indirect_jump
 from verifier.helpercalls import check_helper_call
+from verifier.history import reg_place
 from verifier.kfunccalls import check_kfunc_call
 from verifier.ldabs import check_ld_abs
 from verifier.loads import check_ld_imm, check_load_mem, check_store_imm, check_store_reg
 from verifier.precision import push_jmp_history
 from verifier.prune import is_state_visited, update_branch_counts
+from verifier.regs import UNKNOWN_REG
 from verifier.statelog import print_insn_state, print_verifier_state, trace_stack_args
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> 
         env.reset_log(0)
     env.pending.clear()
     env.visits.clear()
+    if env.history is not None:
+        env.history.forget(0)
     for states in env.explored:
         states.clear()
 
@@ -95,7 +99,8 @@ def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> 
 def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes through
     """The worklist (do_check)."""
     insns, aux = env.insns, env.aux
-    handlers = _HANDLERS
+    history = env.history
+    handlers = _HANDLERS if history is None else _NOTED
     count = len(insns)
     limit = env.insn_limit
     subprogs = env.subprogs
@@ -109,6 +114,8 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
         at = env.insn_idx
         if at >= count:
             env.refuse("EFAULT", f"invalid insn idx {at} insn_cnt {count}")
+        if history is not None and prev_insn_idx >= 0:
+            history.edge(prev_insn_idx, at)
         insn = insns[at]
         here = aux[at]
         env.insn_processed += 1
@@ -147,6 +154,8 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
         branch = env.pending.pop()
         if not env.verbose2:
             env.reset_log(branch.log_pos)
+        if history is not None:
+            history.forget(branch.events)
         state = branch.state
         env.enter_state(state)
         env.insn_idx = branch.insn_idx
@@ -276,3 +285,27 @@ def _handler(code: int) -> Handler:
 
 
 _HANDLERS: Final[tuple[Handler, ...]] = tuple(_handler(code) for code in range(256))
+
+
+def _noted(code: int) -> Handler:
+    """The handler of an opcode, which also notes how its instruction changes the register that it writes."""
+    handler = _HANDLERS[code]
+    cls = code & isa.CLASS_MASK
+    if cls not in (isa.ALU, isa.ALU64, isa.LDX) and code != isa.LD_IMM64:
+        return handler
+
+    def note(env: "Env", insn: Insn) -> "int | None":
+        history = env.history
+        assert history is not None
+        # An ld_imm64 makes its register unknown first.
+        old = env.regs[insn.dst] if cls != isa.LD else UNKNOWN_REG
+        if insn.dst < isa.FP:
+            history.begin(reg_place(env.func, insn.dst), old)
+        outcome = handler(env, insn)
+        history.end()
+        return outcome
+
+    return note
+
+
+_NOTED: Final[tuple[Handler, ...]] = tuple(_noted(code) for code in range(256))

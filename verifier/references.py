@@ -4,9 +4,22 @@ Sources: acquire_reference, release_reference, destroy_if_dynptr_stack_slot, che
 invalidate_* and ref_* of kernel/bpf/verifier.c. Knows no calls (helpercalls.py, kfunccalls.py decide what is released).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from verifier.env import Env
+from verifier.history import (
+    ACQUIRE,
+    NON_OWNING,
+    PKT_DATA_CHANGE,
+    REF_RELEASE,
+    RELEASE,
+    WRITE,
+    Place,
+    arg_place,
+    reg_place,
+    slot_place,
+)
 from verifier.regs import (
     BPF_DYNPTR_TYPE_FILE,
     BPF_DYNPTR_TYPE_RINGBUF,
@@ -52,6 +65,8 @@ def acquire_reference(env: Env, insn_idx: int, parent_id: int = 0) -> int:
     """Something was acquired: its new id. parent_id: the reference that it depends on."""
     new = env.new_id()
     env.cur_state.refs.append(Ref(REF_TYPE_PTR, new, insn_idx, parent_id))
+    if env.history is not None:
+        env.history.reference(ACQUIRE, insn_idx, new)
     return new
 
 
@@ -63,6 +78,14 @@ def find_reference_state(state: VState, ref_id: int) -> bool:
 def reg_is_referenced(env: Env, reg: Reg) -> bool:
     """Whether the register holds such a reference."""
     return bool(env.cur_state.refs) and find_reference_state(env.cur_state, reg.id)
+
+
+def drop_reference(env: Env, ref_id: int) -> bool:
+    """As release_reference_nomark for the current state; noted for what explains a refusal."""
+    held = release_reference_nomark(env.cur_state, ref_id)
+    if held and env.history is not None:
+        env.history.reference(RELEASE, env.insn_idx, ref_id)
+    return held
 
 
 def release_reference_nomark(state: VState, ref_id: int) -> bool:
@@ -80,7 +103,7 @@ def release_reference(env: Env, ref_id: int) -> None:
     A reference that depends on a released one can be reached no more: it must be released before.
     """
     state = env.cur_state
-    release_reference_nomark(state, ref_id)
+    drop_reference(env, ref_id)
     todo = [ref_id]
     while todo:
         current = todo.pop()
@@ -90,37 +113,45 @@ def release_reference(env: Env, ref_id: int) -> None:
                     "EINVAL",
                     f"Leaking reference id={ref.id} alloc_insn={ref.insn_idx}. Release it first.",
                 )
-        for derived in _invalidate(state, current):
+        for derived in _invalidate(env, current):
             if derived and derived not in todo:
                 todo.append(derived)
 
 
-def _invalidate(state: VState, ref_id: int) -> list[int]:
+def _invalidate(env: Env, ref_id: int) -> list[int]:
     """Makes what has the id, or lives in it, unknown; ids of the latter."""
     derived: list[int] = []
 
-    def touched(reg: Reg) -> bool:
+    def touched(place: Place, reg: Reg) -> bool:
         if reg.parent_id == ref_id:
             derived.append(reg.id)
-            return True
-        return reg.id == ref_id
+        elif reg.id != ref_id:
+            return False
+        if env.history is not None:
+            env.history.scrub(place, reg, REF_RELEASE)
+        return True
 
-    for frame in state.frames:
+    for frame in env.cur_state.frames:
         for i, reg in enumerate(frame.regs):
-            if touched(reg):
+            if touched(reg_place(frame, i), reg):
                 frame.regs[i] = UNKNOWN_REG
-        for i, slot in enumerate(frame.stack):
-            kind = slot.types[7]
-            if kind == STACK_SPILL and touched(slot.reg):
-                frame.stack[i] = Slot(slot.types, UNKNOWN_REG)
-            elif kind == STACK_DYNPTR and touched(slot.reg):
-                lower = i - 1 if slot.reg.first_slot else i
-                frame.stack[lower] = INVALID_SLOT
-                frame.stack[lower + 1] = INVALID_SLOT
+        _invalidate_slots(frame, touched)
         for i, reg in enumerate(frame.stack_args):
-            if reg.type != NOT_INIT and touched(reg):
+            if reg.type != NOT_INIT and touched(arg_place(frame, i), reg):
                 frame.stack_args[i] = UNKNOWN_REG
     return derived
+
+
+def _invalidate_slots(frame: FuncState, touched: Callable[[Place, Reg], bool]) -> None:
+    """A dynptr goes with both of its slots, the second of which is known by the first."""
+    for i, slot in enumerate(frame.stack):
+        kind = slot.types[7]
+        if kind == STACK_SPILL and touched(slot_place(frame, i), slot.reg):
+            frame.stack[i] = Slot(slot.types, UNKNOWN_REG)
+        elif kind == STACK_DYNPTR and touched(slot_place(frame, i), slot.reg):
+            lower = i - 1 if slot.reg.first_slot else i
+            frame.stack[lower] = INVALID_SLOT
+            frame.stack[lower + 1] = INVALID_SLOT
 
 
 def check_reference_leak(env: Env, exception_exit: bool) -> bool:
@@ -135,6 +166,8 @@ def check_reference_leak(env: Env, exception_exit: bool) -> bool:
         if env.prog_type == "struct_ops" and not exception_exit and env.regs[0].id == ref.id:
             continue
         env.write(f"Unreleased reference id={ref.id} alloc_insn={ref.insn_idx}\n")
+        if env.diagnosis is not None:
+            env.trace(env.diagnosis.leak(ref.id, ref.insn_idx))
         lingering = True
     return lingering
 
@@ -165,12 +198,20 @@ def clear_all_pkt_pointers(env: Env) -> None:
             return UNKNOWN_REG
         return reg
 
+    if env.history is not None:
+        env.history.update(change, PKT_DATA_CHANGE)
     env.cur_state.update_regs(change)
 
 
 def invalidate_non_owning_refs(env: Env) -> None:
     """A lock is released: pointers to objects that it protected become unknown numbers."""
-    env.cur_state.update_regs(lambda reg: UNKNOWN_REG if reg.type & NON_OWN_REF else reg)
+
+    def change(reg: Reg) -> Reg:
+        return UNKNOWN_REG if reg.type & NON_OWN_REF else reg
+
+    if env.history is not None:
+        env.history.update(change, NON_OWNING)
+    env.cur_state.update_regs(change)
 
 
 def invalidate_rcu_protected_refs(env: Env) -> None:
@@ -181,6 +222,8 @@ def invalidate_rcu_protected_refs(env: Env) -> None:
             return reg
         return reg.with_type(reg.type & ~(MEM_RCU | PTR_MAYBE_NULL | NON_OWN_REF) | PTR_UNTRUSTED)
 
+    if env.history is not None:
+        env.history.update(change, WRITE)
     env.cur_state.update_regs(change)
     for frame in env.cur_state.frames:
         for i, slot in enumerate(frame.stack):
@@ -192,7 +235,7 @@ def invalidate_rcu_protected_refs(env: Env) -> None:
 
 def ref_convert_alloc_rcu_protected(env: Env, ref_id: int) -> bool:
     """A per-cpu object goes to a map while RCU still protects it; whether it was held."""
-    found = release_reference_nomark(env.cur_state, ref_id)
+    found = drop_reference(env, ref_id)
 
     def change(reg: Reg) -> Reg:
         if reg.id != ref_id or not (reg.type & MEM_ALLOC and reg.type & MEM_PERCPU):
@@ -204,7 +247,10 @@ def ref_convert_alloc_rcu_protected(env: Env, ref_id: int) -> bool:
 
 
 def clear_caller_saved_regs(env: Env) -> None:
-    """R0..R5 hold nothing after a call."""
+    """R0..R5 hold nothing after a call. What r0 holds then is noted when it is known (History.end)."""
+    if env.history is not None:
+        env.history.lose_arguments(env.func)
+        env.history.begin(reg_place(env.func, 0), env.regs[0])
     env.scratched_regs |= 0b11_1111
     env.regs[0:6] = [NOT_INIT_REG] * 6
 

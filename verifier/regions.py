@@ -10,6 +10,7 @@ from typing import Final
 from bpf import isa
 from bpf.maps import MapType
 from verifier import tnum
+from verifier.diagnose import MemAccess
 from verifier.env import Env
 from verifier.regs import (
     MEM_RDONLY,
@@ -108,11 +109,16 @@ def check_mem_region_access(
         env.refuse(
             "EACCES",
             f"{argno_name(argno)} min value is negative, either use unsigned index or do a if (index >=0) check.",
+            about=MemAccess(reg, argno, off, size, mem_size),
         )
     low = isa.sext(low, 32)  # an int in the kernel: what is lost is found below
     if not _inside(low, size, mem_size, zero_allowed):
         _say_outside(env, reg, argno, low, size, mem_size)
-        env.refuse("EACCES", f"{argno_name(argno)} min value is outside of the allowed memory range")
+        env.refuse(
+            "EACCES",
+            f"{argno_name(argno)} min value is outside of the allowed memory range",
+            about=MemAccess(reg, argno, off, size, mem_size),
+        )
     if not num.mask and 0 <= smin < BPF_MAX_VAR_OFF:
         return
     umax = num.umax
@@ -120,11 +126,16 @@ def check_mem_region_access(
         env.refuse(
             "EACCES",
             f"{argno_name(argno)} unbounded memory access, make sure to bounds check any such access",
+            about=MemAccess(reg, argno, off, size, mem_size),
         )
     high = isa.sext(umax + off, 32)
     if not _inside(high, size, mem_size, zero_allowed):
         _say_outside(env, reg, argno, high, size, mem_size)
-        env.refuse("EACCES", f"{argno_name(argno)} max value is outside of the allowed memory range")
+        env.refuse(
+            "EACCES",
+            f"{argno_name(argno)} max value is outside of the allowed memory range",
+            about=MemAccess(reg, argno, off, size, mem_size),
+        )
 
 
 def check_packet_access(env: Env, reg: Reg, argno: int, off: int, size: int, zero_allowed: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bpf import isa
 from verifier.env import Env
+from verifier.history import SPILL, WRITE, reg_place, slot_place
 from verifier.links import assign_scalar_id_before_mov, clear_scalar_id
 from verifier.precision import mark_chain_precision, mark_slots_precise, push_jmp_history
 from verifier.references import destroy_if_dynptr_stack_slot
@@ -130,12 +131,16 @@ def check_stack_write(env: Env, reg: Reg, off: int, size: int, value_regno: int,
         _write_fixed_off(env, frame, off + reg.num.signed_value, size, value_regno, insn_idx)
 
 
-def _save_register_state(frame: FuncState, spi: int, reg: Reg, size: int) -> None:
+def _save_register_state(env: Env, frame: FuncState, spi: int, reg: Reg, size: int) -> None:
+    if env.history is not None:
+        env.history.begin(slot_place(frame, spi), frame.stack[spi].reg, reason=SPILL)
     if size == 8:
         frame.stack[spi] = Slot(SPILL_BYTES, reg)
-        return
-    kept = frame.stack[spi].types[: 8 - size].translate(_BESIDE_SPILL)
-    frame.stack[spi] = Slot(kept + SPILL_BYTES[:size], reg)
+    else:
+        kept = frame.stack[spi].types[: 8 - size].translate(_BESIDE_SPILL)
+        frame.stack[spi] = Slot(kept + SPILL_BYTES[:size], reg)
+    if env.history is not None:
+        env.history.end()
 
 
 def _write_fixed_off(
@@ -153,34 +158,36 @@ def _write_fixed_off(
         insn = env.insns[insn_idx]
         if not aligned or insn.code & _ST_MEM_MASK != _ST_MEM:
             is_zero = insn.code & _ST_MEM_MASK == _ST_MEM and insn.imm == 0
-            _write_bytes(frame, spi, off, size, STACK_ZERO if is_zero else STACK_MISC)
+            _write_bytes(env, frame, spi, off, size, STACK_ZERO if is_zero else STACK_MISC)
             return
-        _save_register_state(frame, spi, const_reg(insn.imm), size)
+        _save_register_state(env, frame, spi, const_reg(insn.imm), size)
     elif reg.type == SCALAR_VALUE:
         if not aligned:
             if reg.is_null:
                 # A zero that is no spill any more cannot be traced back later, so it is precise from now on.
                 mark_chain_precision(env, value_regno)
-            _write_bytes(frame, spi, off, size, STACK_ZERO if reg.is_null else STACK_MISC)
+            _write_bytes(env, frame, spi, off, size, STACK_ZERO if reg.is_null else STACK_MISC)
             return
         if reg.num.umax.bit_length() <= 8 * size:
             # Only then do register and slot hold the same number.
             reg = env.regs[value_regno] = assign_scalar_id_before_mov(env, reg)
-            _save_register_state(frame, spi, reg, size)
+            _save_register_state(env, frame, spi, reg, size)
         else:
-            _save_register_state(frame, spi, reg.with_id(0, reg.delta), size)
+            _save_register_state(env, frame, spi, reg.with_id(0, reg.delta), size)
     else:
         if size != 8:
             env.refuse("EACCES", "invalid size of register spill")
         if frame is not env.cur_state.frames[-1] and reg.type == PTR_TO_STACK:
             env.refuse("EINVAL", "cannot spill pointers to stack into stack frame of the caller")
-        frame.stack[spi] = Slot(SPILL_BYTES, reg)
+        _save_register_state(env, frame, spi, reg, size)
     push_jmp_history(env, INSN_F_STACK_ACCESS, spi, frame.frameno)
 
 
-def _write_bytes(frame: FuncState, spi: int, off: int, size: int, kind: int) -> None:
+def _write_bytes(env: Env, frame: FuncState, spi: int, off: int, size: int, kind: int) -> None:
     """Bytes of one slot are written with data; what was kept there as a whole is gone."""
     types = frame.stack[spi].types
+    if types[7] == STACK_SPILL and env.history is not None:
+        env.history.scrub(slot_place(frame, spi), frame.stack[spi].reg, WRITE)
     if types[7] in _SPECIAL:
         types = types.translate(_SCRUB)
     first = ((-off - 1) & 7) - size + 1
@@ -210,6 +217,8 @@ def _write_var_off(
         zero_used |= _maybe_write_slot(frame, spi, bottom, top, writing_zero)
     if zero_used and value_regno >= 0:
         mark_chain_precision(env, value_regno)
+    if env.history is not None:
+        env.history.scrub_range(frame, min_off, max_off)
 
 
 def _maybe_write_slot(frame: FuncState, spi: int, bottom: int, top: int, writing_zero: bool) -> bool:
@@ -266,6 +275,8 @@ def _read_fixed_off(env: Env, frame: FuncState, off: int, size: int, dst_regno: 
     types = slot.types
     env.scratched_stack_slots |= 1 << spi
     check_fastcall_stack_contract(env, env.func, env.insn_idx, off)
+    if dst_regno >= 0 and env.history is not None:
+        env.history.begin(reg_place(env.func, dst_regno), env.regs[dst_regno], slot_place(frame, spi))
     if types[7] != STACK_SPILL:
         _check_readable(env, types, off, size)
         if dst_regno >= 0:

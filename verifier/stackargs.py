@@ -7,6 +7,8 @@ check_outgoing_stack_args and invalidate_outgoing_stack_args of kernel/bpf/verif
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
+from verifier.diagnose import Callee
+from verifier.history import CALLER_SAVED, arg_place, reg_place
 from verifier.precision import push_jmp_history
 from verifier.regs import NOT_INIT, NOT_INIT_REG, Reg, const_reg
 from verifier.state import INSN_F_STACK_ARG_ACCESS, FuncState
@@ -30,7 +32,11 @@ def check_stack_arg_write(env: "Env", off: int, reg: Reg | None, imm: int = 0) -
     frame.grow_stack_args(slot + 1)
     subprog = env.subprogs[frame.subprogno]
     subprog.max_out_stack_arg_cnt = max(subprog.max_out_stack_arg_cnt, slot + 1)
+    if env.history is not None:
+        env.history.begin(arg_place(frame, slot), frame.stack_args[slot])
     frame.stack_args[slot] = const_reg(imm) if reg is None else reg
+    if env.history is not None:
+        env.history.end()
     frame.no_stack_arg_load = True
     push_jmp_history(env, INSN_F_STACK_ARG_ACCESS, slot, 0)
 
@@ -58,14 +64,20 @@ def check_stack_arg_read(env: "Env", off: int, dst: int) -> None:
     reg = stored[slot] if slot < len(stored) else NOT_INIT_REG
     if reg is CLOBBERED_REG:
         env.refuse("EACCES", f"invalid read from stack arg off {off}, {_CLOBBERED}")
+    if env.history is not None:
+        env.history.begin(reg_place(frame, dst), env.regs[dst], arg_place(frames[-2], slot))
     env.regs[dst] = reg
+    if env.history is not None:
+        env.history.end()
     push_jmp_history(env, INSN_F_STACK_ARG_ACCESS, slot, 0)
 
 
-def check_outgoing_stack_args(env: "Env", nargs: int, *, all_read: bool = False) -> None:
+def check_outgoing_stack_args(
+    env: "Env", nargs: int, *, all_read: bool = False, callee: Callee | None = None
+) -> None:
     """Every slot that a call with `nargs` arguments passes has been stored since the last call.
 
-    all_read: whoever is called reads all of them.
+    all_read: whoever is called reads all of them. callee: who that is.
     """
     stored = env.func.stack_args
     for slot in range(nargs - isa.MAX_REG_ARGS):
@@ -75,7 +87,7 @@ def check_outgoing_stack_args(env: "Env", nargs: int, *, all_read: bool = False)
                     env.refuse("EFAULT", f"callee expects {nargs} args, stack arg{slot + 1} is {_CLOBBERED}")
                 continue
             message = f"callee expects {nargs} args, stack arg{slot + 1} is not initialized"
-            env.refuse("EFAULT", message)
+            env.refuse("EFAULT", message, about=callee)
 
 
 def clobber_stack_args(env: "Env") -> None:
@@ -92,7 +104,10 @@ def end_stack_arg_loads(env: "Env") -> None:
         frame.no_stack_arg_load = True
 
 
-def invalidate_outgoing_stack_args(frame: FuncState) -> None:
+def invalidate_outgoing_stack_args(env: "Env", frame: FuncState) -> None:
     """A call used up what `frame` stored; the slots stay, with nothing in them."""
+    if env.history is not None:
+        for slot, reg in enumerate(frame.stack_args):
+            env.history.scrub(arg_place(frame, slot), reg, CALLER_SAVED)
     if frame.stack_args:
         frame.stack_args = [NOT_INIT_REG] * len(frame.stack_args)

@@ -5,6 +5,7 @@ worklist (verifier/mainpass.py, verifier/prune.py); copying one copies lists of 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, Final
 
 from verifier.num import ZERO
@@ -127,6 +128,9 @@ class HistEntry:
         self.linked_regs = linked_regs
 
 
+_SERIALS: Final = count(1)
+
+
 class FuncState:
     """One frame (struct bpf_func_state). Mutable.
 
@@ -139,6 +143,7 @@ class FuncState:
     in_callback_fn, in_async_callback_fn, in_exception_callback_fn: what kind of function this frame runs.
     no_stack_arg_load: r11 loads are over (C.4). callback_depth: how often the callback called here was entered.
     insns_subtotal: instructions of this path in this frame and its callees, for statistics; 0 in copies.
+    serial: tells apart the activations of functions; that of copies is the same.
     """
 
     __slots__ = (
@@ -153,6 +158,7 @@ class FuncState:
         "insns_subtotal",
         "no_stack_arg_load",
         "regs",
+        "serial",
         "stack",
         "stack_args",
         "subprogno",
@@ -173,6 +179,7 @@ class FuncState:
         self.no_stack_arg_load = False
         self.callback_depth = 0
         self.insns_subtotal = 0
+        self.serial = next(_SERIALS)
 
     def copy(self) -> "FuncState":
         """A frame of its own that shares all values."""
@@ -191,6 +198,7 @@ class FuncState:
         new.no_stack_arg_load = self.no_stack_arg_load
         new.callback_depth = self.callback_depth
         new.insns_subtotal = 0
+        new.serial = self.serial
         return new
 
     @property

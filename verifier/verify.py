@@ -17,7 +17,8 @@ from bpf.verified import Rejected, Subprog, Verified
 from verifier import calls, cfg, fixups, load, log, prelog, resolve, subprogs
 from verifier.analysis import facts, follow_paths, prepare
 from verifier.callchains import check_chains
-from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env
+from verifier.diagnose import structure_block
+from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env, insn_text
 from verifier.facts import Facts
 from verifier.fastcall import remove_spills
 from verifier.flow import Flow
@@ -25,6 +26,7 @@ from verifier.kfuncs import THROW, resolve_kfuncs
 from verifier.liveregs import narrow_writes
 from verifier.recorder import Recorder
 from verifier.refused import Refused
+from verifier.report import Code
 from verifier.stackdepth import StackUse, stack_use
 from verifier.subprogs import Function, Layout
 
@@ -111,12 +113,14 @@ def _judge(ask: _Ask) -> tuple[Verified | Rejected, Env | None]:
 class _Progress:
     """How far the passes came; the log of a refused program lists the functions found by then.
 
-    notes: what a log of level 2 says before there is an Env.
+    notes: what a log of level 2 says before there is an Env. starts: of all functions. resolved: maps have addresses.
     """
 
     functions: Sequence[Function] = ()
     env: Env | None = None
     notes: str = ""
+    starts: Sequence[int] = (0,)
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +156,28 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
         shown = log.lines(env.log)
     else:
         shown = progress.notes.splitlines() if log_level & LOG_LEVEL2 else []
-    if not env or no.messages[-1:] != tuple(shown[-1:]):
+    if env is None and log_level & (LOG_LEVEL1 | LOG_LEVEL2) and no.messages:
+        shown += [*no.messages, *_structure_block(program, progress, no).splitlines()]
+    elif not env or no.messages[-1:] != tuple(shown[-1:]):
         shown += [line for line in no.messages if line not in shown]
     text = log.render(shown, listed, processed, stats, log_level)
     message = no.messages[-1] if no.messages else None
     return Rejected(program, no.errno, message, no.messages, no.insn, text, stats, processed)
+
+
+def _structure_block(program: Program, progress: _Progress, no: Refused) -> str:
+    """What explains a refusal before the main pass."""
+    names = {ref.insn: ref.name for ref in program.kfuncs}
+    ends = (*progress.starts[1:], len(program.insns))
+    functions = progress.functions
+    if len(functions) != len(ends):
+        functions = [Function(i, *span) for i, span in enumerate(zip(progress.starts, ends, strict=True))]
+
+    def text_of(at: int) -> str:
+        return insn_text(program.insns, at, names.get(at), resolved=progress.resolved)
+
+    code = Code(program, program.insns, functions, text_of)
+    return structure_block(code, no.messages[-1], no.insn)
 
 
 def _stats(env: Env | None) -> dict[str, int]:
@@ -175,12 +196,14 @@ def _structure(program: Program, progress: _Progress) -> _Structure:
     subprogs.check_func_info_records(program)
     starts = subprogs.find_subprogs(program)
     progress.notes = prelog.functions_text(starts)
+    progress.starts = starts
     progress.functions = [Function(0, 0, len(program.insns))]
     functions = subprogs.check_subprogs(program.insns, starts)
     progress.functions = functions
     layout = subprogs.describe(program, functions)
     progress.functions = layout.functions
     resolve.check_insns(program)
+    progress.resolved = True
     kfuncs = resolve_kfuncs(program)
     tables = cfg.jump_tables(program, layout)
     cfg.check_cfg(program, layout, tables)
