@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """name: what was measured; micros: microseconds of processor time for one of them."""
+    """name: what was measured; micros: microseconds of processor time for one of them.
+
+    peak_mib: memory that a process needs at most for it, in MiB; 0 where it was not measured.
+    """
 
     name: str
     micros: float
+    peak_mib: float = 0

@@ -4,6 +4,7 @@ Sources: check_alu_op, adjust_reg_min_max_vals, adjust_ptr_min_max_vals, adjust_
 kernel/bpf/verifier.c. The loader is privileged: nothing is masked against speculation, and pointers may become numbers.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from bpf import isa
@@ -88,21 +89,21 @@ _MOVABLE: Final = frozenset(
 )
 
 
-def check_alu_op(env: Env, insn: Insn) -> None:
-    """One instruction of the classes ALU and ALU64."""
-    op = insn.code & isa.OP_MASK
+def alu_handler(code: int) -> Callable[[Env, Insn], None]:
+    """What checks an instruction of the classes ALU and ALU64, by opcode."""
+    op = code & isa.OP_MASK
     if op == isa.MOV:
-        _mov(env, insn)
-    elif op in (isa.END, isa.NEG):
-        _unary(env, insn, op)
-    else:
-        _binary(env, insn, op)
+        return _mov if code & isa.X else _mov_imm
+    if op in (isa.END, isa.NEG):
+        return _unary
+    return _binary if code & isa.X or op in (isa.DIV, isa.MOD) or op in _SHIFTS else _binary_imm
 
 
 # ---- one operand
 
 
-def _unary(env: Env, insn: Insn, op: int) -> None:
+def _unary(env: Env, insn: Insn) -> None:
+    op = insn.code & isa.OP_MASK
     reg = check_src(env, insn.dst)
     check_dst(env, insn.dst, mark=False)
     if reg.type != SCALAR_VALUE:
@@ -118,12 +119,14 @@ def _unary(env: Env, insn: Insn, op: int) -> None:
     env.regs[insn.dst] = reg.with_num(byte_swap(reg.num, insn.imm, swap))
 
 
+def _mov_imm(env: Env, insn: Insn) -> None:
+    check_dst(env, insn.dst, mark=False)
+    is64 = insn.code & isa.CLASS_MASK == isa.ALU64
+    env.regs[insn.dst] = const_reg(insn.imm if is64 else insn.imm & isa.U32)
+
+
 def _mov(env: Env, insn: Insn) -> None:
     is64 = insn.code & isa.CLASS_MASK == isa.ALU64
-    if not insn.code & isa.X:
-        check_dst(env, insn.dst, mark=False)
-        env.regs[insn.dst] = const_reg(insn.imm if is64 else insn.imm & isa.U32)
-        return
     is_cast = insn.off == isa.OFF_ADDR_SPACE_CAST
     if is_cast and not _has_arena(env):
         env.refuse(
@@ -173,7 +176,17 @@ def _mov32(env: Env, insn: Insn, src: Reg) -> Reg:
 # ---- two operands
 
 
-def _binary(env: Env, insn: Insn, op: int) -> None:
+def _binary_imm(env: Env, insn: Insn) -> None:
+    """With a constant that no rule forbids."""
+    dst = check_src(env, insn.dst)
+    if insn.dst != isa.FP and dst.type == SCALAR_VALUE:
+        _scalars(env, insn, insn.code & isa.OP_MASK, dst, const_reg(insn.imm))
+    else:
+        _binary(env, insn)
+
+
+def _binary(env: Env, insn: Insn) -> None:
+    op = insn.code & isa.OP_MASK
     from_reg = insn.code & isa.X
     src = check_src(env, insn.src) if from_reg else None
     dst = check_src(env, insn.dst)

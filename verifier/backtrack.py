@@ -4,7 +4,7 @@ Source: backtrack_insn of kernel/bpf/backtrack.c; C.9 of the rules for stack arg
 verifier/precision.py's.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from bpf.insn import Insn
@@ -281,3 +281,52 @@ def simple_step(insn: Insn) -> tuple[int, int, int] | None:
     if cls in (isa.JMP, isa.JMP32) and op not in (isa.CALL, isa.EXIT):
         return (dst | src, 0, dst | src) if code & isa.X else (0, 0, 0)
     return None
+
+
+_RUNS_LIMIT: Final = 1 << 16
+
+
+class Runs:
+    """Stretches of simple steps that follow each other, taken at once: a path goes through the same ones many times.
+
+    Each step wants, drops and adds registers of one frame whatever else is wanted, so that a run from instruction i
+    down to `low` turns the same mask into the same mask.
+    """
+
+    __slots__ = ("_known", "_starts", "_steps")
+
+    def __init__(self, steps: list[tuple[int, int, int] | None]) -> None:
+        self._steps = steps
+        self._known: dict[tuple[int, int, int], int] = {}
+        self._starts: list[int] = []
+        start = 0
+        for at, step in enumerate(steps):
+            if step is None:
+                start = at + 1
+            self._starts.append(start)
+
+    def low(self, i: int, first: int, hist: HistEntry | None) -> int:
+        """The last instruction of the run that begins at i and goes back; greater than i if there is none.
+
+        hist: the path's next note, whose instruction ends the run; it belongs to it if the note says only where the
+        path came from. first: where the path begins.
+        """
+        start = self._starts[i]
+        if hist is None:
+            return max(first, start)
+        return max(hist.idx + 1 if hist.flags or hist.linked_regs else hist.idx, start)
+
+    def before(self, i: int, low: int, mask: int) -> int:
+        """Registers wanted before instruction `low`, given those that are wanted behind instruction i."""
+        key = (i, low, mask)
+        known = self._known.get(key)
+        if known is None:
+            known = mask
+            for at in range(i, low - 1, -1):
+                step = self._steps[at]
+                if step is not None and known & step[0]:
+                    known = known & ~step[1] | step[2]
+            if len(self._known) >= _RUNS_LIMIT:
+                self._known.clear()
+            self._known[key] = known
+        return known

@@ -119,8 +119,8 @@ Sides = tuple[Num, Num, Num, Num]  # false dst, false src, true dst, true src
 def _outcome(env: Env, op: int, is32: bool, dst: Reg, src: Reg, same: bool) -> tuple[int, Sides | None]:
     """is_branch_taken, with the numbers on both sides where both are possible; None where they stay."""
     if dst.type == SCALAR_VALUE and src.type == SCALAR_VALUE:
-        outcome, *numbers = decide(op, is32, dst.num, src.num, same=same)
-        return outcome, (numbers[0], numbers[1], numbers[2], numbers[3])
+        decision = decide(op, is32, dst.num, src.num, same=same)
+        return decision[0], decision[1:]
     if not is32 and base_type(dst.type) in _PACKET and base_type(src.type) in _PACKET:
         return _packet_outcome(op, dst, src), None
     if is32:

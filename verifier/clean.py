@@ -30,14 +30,17 @@ _SPECIAL: Final = (STACK_DYNPTR, STACK_ITER, STACK_IRQ_FLAG)
 def clean_verifier_state(env: "Env", state: VState) -> None:
     """Dead registers hold nothing afterwards, dead halves of slots are poisoned."""
     frames = state.frames
-    masks = alive_masks(env, state) if any(frame.stack for frame in frames) else None
     for i, frame in enumerate(frames):
         regs = frame.regs
         for r in env.aux[state.frame_insn_idx(i)].dead_regs:
             if regs[r] is not NOT_INIT_REG:
                 regs[r] = NOT_INIT_REG
-        if masks is not None and frame.stack:
-            _clean_stack(frame, masks[i])
+    if len(frames) == 1 and not frames[0].stack:
+        return
+    for frame, mask in zip(frames, alive_masks(env, state), strict=True):
+        all_halves = (1 << 2 * len(frame.stack)) - 1
+        if mask & all_halves != all_halves:
+            _clean_stack(frame, mask)
 
 
 def _clean_stack(frame: FuncState, alive: int) -> None:

@@ -4,6 +4,7 @@ Source: regsafe, stacksafe, stack_arg_safe, refsafe and states_equal of kernel/b
 stack arguments.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from verifier import regs
@@ -29,6 +30,9 @@ NOT_EXACT: Final = 0  # imprecise scalars are as good as any other
 EXACT: Final = 1  # everything is the same
 RANGE_WITHIN: Final = 2  # as NOT_EXACT, but all scalars lie within
 
+_R0_TO_R10: Final = 0x7FF
+_FIRST_SLOT: Final = 16  # FuncState.miss: the register plus one, or the slot from here
+
 _IGNORED: Final = (
     b"\0\2\7"  # STACK_INVALID, STACK_MISC, STACK_POISON: what was not read, or reads as any number
 )
@@ -47,11 +51,10 @@ _RANGED: Final = frozenset(
 class IdMap:
     """Which id of the current state stands for which of the old one (struct bpf_idmap)."""
 
-    __slots__ = ("back", "map", "tmp_id_gen")
+    __slots__ = ("map", "tmp_id_gen")
 
     def __init__(self, id_gen: int) -> None:
         self.map: dict[int, int] = {}
-        self.back: set[int] = set()
         self.tmp_id_gen = id_gen
 
     def check(self, old: int, cur: int) -> bool:
@@ -61,10 +64,9 @@ class IdMap:
         known = self.map.get(old)
         if known is not None:
             return known == cur
-        if cur in self.back:
+        if cur in self.map.values():
             return False
         self.map[old] = cur
-        self.back.add(cur)
         return True
 
     def check_scalar(self, old: int, cur: int) -> bool:
@@ -189,6 +191,8 @@ def stacksafe(old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
     now = cur.stack
     size = len(now)
     for spi, slot in enumerate(old.stack):
+        if spi < size and slot is now[spi] and not slot.reg.id and not slot.reg.parent_id:
+            continue
         if exact == EXACT and (
             spi >= size or slot.types.translate(_LIKE_INVALID) != now[spi].types.translate(_LIKE_INVALID)
         ):
@@ -196,8 +200,20 @@ def stacksafe(old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
         if not slot.types.strip(_IGNORED):
             continue
         if spi >= size or not _slot_safe(slot, now[spi], ids, exact):
+            old.miss = _FIRST_SLOT + spi
             return False
     return True
+
+
+def _misses_again(old: FuncState, cur: FuncState, exact: int) -> bool:
+    """Whether what was in the way last time is so again, ids left aside: then there is no need to look at the rest."""
+    miss = old.miss
+    if miss < _FIRST_SLOT:
+        return not regsafe(old.regs[miss - 1], cur.regs[miss - 1], IdMap(0), exact)
+    slot, spi = old.stack[miss - _FIRST_SLOT], miss - _FIRST_SLOT
+    if not slot.types.strip(_IGNORED):
+        return False
+    return spi >= len(cur.stack) or not _slot_safe(slot, cur.stack[spi], IdMap(0), exact)
 
 
 def stack_arg_safe(old: FuncState, cur: FuncState, ids: IdMap, exact: int) -> bool:
@@ -217,8 +233,8 @@ def _refsafe(old: VState, cur: VState, ids: IdMap) -> bool:
         or old.active_locks != cur.active_locks
         or old.active_preempt_locks != cur.active_preempt_locks
         or old.active_rcu_locks != cur.active_rcu_locks
-        or not ids.check(old.active_irq_id, cur.active_irq_id)
-        or not ids.check(old.active_lock_id, cur.active_lock_id)
+        or not (old.active_irq_id == cur.active_irq_id == 0 or ids.check(old.active_irq_id, cur.active_irq_id))
+        or not (old.active_lock_id == cur.active_lock_id == 0 or ids.check(old.active_lock_id, cur.active_lock_id))
         or old.active_lock_ptr is not cur.active_lock_ptr
     ):
         return False
@@ -237,17 +253,31 @@ def _frames_equal(env: "Env", old: FuncState, cur: FuncState, insn_idx: int, ids
         return False
     if cur.no_stack_arg_load and not old.no_stack_arg_load:
         return False
-    live = env.aux[insn_idx].live_regs
     before, now = old.regs, cur.regs
-    for i in range(11):
-        if live >> i & 1 and not regsafe(before[i], now[i], ids, exact):
+    for i in _numbers(env.aux[insn_idx].live_regs & _R0_TO_R10):
+        was, reg = before[i], now[i]
+        if was.type == SCALAR_VALUE == reg.type and exact == NOT_EXACT and not was.precise:
+            continue
+        if not regsafe(was, reg, ids, exact):
+            old.miss = i + 1
             return False
-    return stacksafe(old, cur, ids, exact) and stack_arg_safe(old, cur, ids, exact)
+    return (not old.stack or stacksafe(old, cur, ids, exact)) and (
+        not (old.stack_args or cur.stack_args) or stack_arg_safe(old, cur, ids, exact)
+    )
+
+
+@cache
+def _numbers(mask: int) -> tuple[int, ...]:
+    """The bits of a mask of registers."""
+    return tuple(i for i in range(mask.bit_length()) if mask >> i & 1)
 
 
 def states_equal(env: "Env", old: VState, cur: VState, exact: int) -> bool:
     """Whether `old`, found safe, covers `cur`."""
     if len(old.frames) != len(cur.frames) or old.in_sleepable != cur.in_sleepable:
+        return False
+    frame = old.frames[-1]
+    if frame.miss and _misses_again(frame, cur.frames[-1], exact):
         return False
     ids = IdMap(env.id_gen)
     if not _refsafe(old, cur, ids):
@@ -265,15 +295,17 @@ def states_maybe_looping(old: VState, cur: VState) -> bool:
     """A quick look before the exact comparison: the registers of the current frame are the same, ids included."""
     if len(old.frames) != len(cur.frames):
         return False
-    for was, reg in zip(old.frames[-1].regs, cur.frames[-1].regs, strict=True):
+    now = cur.frames[-1].regs
+    for i, was in enumerate(old.frames[-1].regs):
+        reg = now[i]
         if was is not reg and not (
             was.type == reg.type
+            and (was.num is reg.num or (was.num.value == reg.num.value and was.num == reg.num))
             and was.id == reg.id
             and was.parent_id == reg.parent_id
             and was.delta == reg.delta
             and was.frameno == reg.frameno
             and was.aux == reg.aux
-            and was.num == reg.num
         ):
             return False
     return True

@@ -34,20 +34,20 @@ def compute_const_regs(env: "Env", flow: Flow) -> list[State]:
     for function in env.layout.functions:
         states[function.start] = _NOTHING
     order = [at for postorder in reversed(flow.postorder) for at in reversed(postorder)]
-    changed = True
-    while changed:
-        changed = False
+    todo = bytearray(state is not None for state in states)
+    while any(todo):
         for at in order:
             state = states[at]
-            if state is None:
+            if state is None or not todo[at]:
                 continue
+            todo[at] = False
             out = _after(env, at, state)
             for to in flow.succ[at]:
                 old = states[to]
                 new = out if old is None else _join(old, out)
                 if new != old:
                     states[to] = new
-                    changed = True
+                    todo[to] = True
     return [_NOTHING if state is None else state for state in states]
 
 

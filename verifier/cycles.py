@@ -89,6 +89,8 @@ def add_backedge(env: "Env", state: VState, backedge: VState) -> None:
 
 def has_backedges(env: "Env", state: VState) -> bool:
     """Whether the precision of `state` may still grow though its own paths are explored (incomplete_read_marks)."""
+    if not env.num_backedges:
+        return False
     chain = _chain(env, state)
     visit = env.visits.get(chain) if chain is not None else None
     return visit is not None and bool(visit.backedges)

@@ -14,6 +14,7 @@ from bpf.disasm import log_text
 from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
+from verifier.backtrack import Runs
 from verifier.cycles import Chain, Visit
 from verifier.diagnose import Callee, Diagnosis, MemAccess
 from verifier.recorder import Recorder
@@ -250,6 +251,7 @@ class Env:
         self.visits: dict[Chain, Visit] = {}
         self.live_stack: Any = None
         self.steps: list[tuple[int, int, int] | None] = []
+        self.runs: Runs | None = None
         self.id_gen = 0
         self.insn_processed = 0
         self.prev_insn_processed = 0

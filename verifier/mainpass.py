@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from bpf.insn import Insn
-from verifier.alu import check_alu_op
+from verifier.alu import alu_handler
 from verifier.atomics import check_atomic
 from verifier.branches import check_cond_jmp_op
 from verifier.entry import enter_subprog
@@ -274,9 +274,9 @@ def _handler(code: int) -> Handler:
         return _jump_if
     if cls == isa.STX:
         return check_atomic if code & isa.MODE_MASK == isa.ATOMIC else _stx
+    if cls in (isa.ALU, isa.ALU64):
+        return alu_handler(code)
     by_class: dict[int, Handler] = {
-        isa.ALU: check_alu_op,
-        isa.ALU64: check_alu_op,
         isa.LDX: _load_mem,
         isa.ST: check_store_imm,
         isa.LD: _ld,

@@ -7,7 +7,7 @@ Marks matter in checkpoints only (VState.parent and its parents), never in the c
 from typing import TYPE_CHECKING
 
 from bpf import isa
-from verifier.backtrack import ARG_REGS, Backtrack, NotTracked, regs_text, slots_text, step_back
+from verifier.backtrack import ARG_REGS, Backtrack, NotTracked, Runs, regs_text, slots_text, step_back
 from verifier.regs import SCALAR_VALUE, Reg
 from verifier.state import STACK_SPILL, FuncState, HistEntry, LinkedReg, Slot, VState
 
@@ -108,35 +108,42 @@ def _through_stretch(
     history = state.jmp_history
     left = len(history)
     first = state.first_insn_idx
-    steps = None if env.verbose2 else env.steps
-    regs = bt.regs
+    runs = None if env.verbose2 else _runs(env)
+    count = len(env.insns)
     i = last_idx
     while True:
+        hist = history[left - 1] if left else None
         if skip_first:
             skip_first = False
-        else:
-            hist = history[left - 1] if left and history[left - 1].idx == i else None
-            simple = None if steps is None or (hist and (hist.flags or hist.linked_regs)) else steps[i]
-            if simple is None:
-                step_back(env, bt, i, subseq_idx, hist)
-                if bt.empty:
+        elif runs is not None and (low := runs.low(i, first, hist)) <= i:
+            mask = bt.regs[bt.frame]
+            if mask:
+                bt.regs[bt.frame] = mask = runs.before(i, low, mask)
+                if not mask and bt.empty:
                     return True
-            else:
-                mask = regs[bt.frame]
-                if mask & simple[0]:
-                    regs[bt.frame] = mask = mask & ~simple[1] | simple[2]
-                    if not mask and bt.empty:
-                        return True
+            i = low
+        else:
+            step_back(env, bt, i, subseq_idx, hist if hist is not None and hist.idx == i else None)
+            if bt.empty:
+                return True
         subseq_idx = i
-        if i == first and (left == 0 or (left == 1 and history[0].idx == i)):
+        is_noted = hist is not None and hist.idx == i
+        if i == first and (left == 0 or (left == 1 and is_noted)):
             return False
-        if left and history[left - 1].idx == i:
-            i = history[left - 1].prev_idx
+        if hist is not None and is_noted:
+            i = hist.prev_idx
             left -= 1
         else:
             i -= 1
-        if not 0 <= i < len(env.insns):
+        if not 0 <= i < count:
             env.bug(f"backtracking idx {i & isa.U32 if i < 0 else i}")
+
+
+def _runs(env: "Env") -> Runs:
+    """The program's runs, made when they are first asked for."""
+    if env.runs is None:
+        env.runs = Runs(env.steps)
+    return env.runs
 
 
 def _at_entry(env: "Env", state: VState, bt: Backtrack) -> bool:

@@ -27,7 +27,8 @@ _HIT_LOOP: Final = 2
 
 def bucket(env: "Env", insn_idx: int) -> list[VState]:
     """The checkpoints that share a place in the kernel's hash table, oldest first (bpf_explored_state)."""
-    return env.explored[((insn_idx ^ env.func.callsite) & isa.U32) % len(env.explored)]
+    explored = env.explored
+    return explored[((insn_idx ^ env.cur_state.frames[-1].callsite) & isa.U32) % len(explored)]
 
 
 def is_state_visited(env: "Env", insn_idx: int) -> bool:
@@ -42,12 +43,13 @@ def is_state_visited(env: "Env", insn_idx: int) -> bool:
     clean_verifier_state(env, cur)
     states = bucket(env, insn_idx)
     count = len(states)
+    compare = _compare_with_ancestor if _may_converge(env, insn_idx) else _compare_exactly
     for at in range(count - 1, -1, -1):
         old = states[at]
         if old.insn_idx != insn_idx:
             continue
         if old.branches:
-            found = _compare_with_ancestor(env, old, cur, insn_idx)
+            found = compare(env, old, cur, insn_idx)
             if (
                 found == _MISS
                 and not force
@@ -79,10 +81,15 @@ def is_state_visited(env: "Env", insn_idx: int) -> bool:
     return False
 
 
+def _may_converge(env: "Env", insn_idx: int) -> bool:
+    """Whether a loop through this instruction may end by widening: an iterator's next, a may_goto, a callback."""
+    aux, insn = env.aux[insn_idx], env.insns[insn_idx]
+    return aux.is_iter_next or aux.calls_callback or (insn.code == isa.OP_MAY_GOTO and insn.src == isa.MAY_GOTO)
+
+
 def _compare_with_ancestor(env: "Env", old: VState, cur: VState, insn_idx: int) -> int:
     """A checkpoint whose paths are not all explored: the current path may go round in a loop through it."""
-    frame = old.frames[-1]
-    if frame.in_async_callback_fn and frame.async_entry_cnt != cur.frames[-1].async_entry_cnt:
+    if _is_another_entry(old, cur):
         return _MISS
     aux = env.aux[insn_idx]
     if aux.is_iter_next:
@@ -99,8 +106,20 @@ def _compare_with_ancestor(env: "Env", old: VState, cur: VState, insn_idx: int) 
         return _HIT_LOOP
     if aux.calls_callback:
         return _HIT_LOOP if states_equal(env, old, cur, RANGE_WITHIN) else _MISS
+    return _compare_exactly(env, old, cur, insn_idx)
+
+
+def _is_another_entry(old: VState, cur: VState) -> bool:
+    """An asynchronous callback that was started once more."""
+    frame = old.frames[-1]
+    return frame.in_async_callback_fn and frame.async_entry_cnt != cur.frames[-1].async_entry_cnt
+
+
+def _compare_exactly(env: "Env", old: VState, cur: VState, insn_idx: int) -> int:
+    """As _compare_with_ancestor where loops do not converge: to be in the same state again is to loop for ever."""
     if (
         states_maybe_looping(old, cur)
+        and not _is_another_entry(old, cur)
         and states_equal(env, old, cur, EXACT)
         and not _iter_depths_differ(old, cur)
         and old.may_goto_depth == cur.may_goto_depth
@@ -191,14 +210,9 @@ def _mark_all_scalars_imprecise(cur: VState) -> None:
 
 def clear_singular_ids(state: VState) -> None:
     """A scalar's id that no other register has says nothing (bpf_clear_singular_ids)."""
-    seen: set[int] = set()
-    shared: set[int] = set()
-    for reg in state.each_reg():
-        if reg.id and reg.type == SCALAR_VALUE:
-            plain = reg.id & ~BPF_ADD_CONST
-            if plain in seen:
-                shared.add(plain)
-            seen.add(plain)
+    ids = [reg.id & ~BPF_ADD_CONST for reg in state.each_reg() if reg.id and reg.type == SCALAR_VALUE]
+    seen = set(ids)
+    shared = {one for one in seen if ids.count(one) > 1} if len(ids) > 1 else set()
     if len(shared) == len(seen):
         return
 

@@ -304,9 +304,18 @@ NOT_INIT_REG: Final = Reg(NOT_INIT, UNKNOWN)
 UNKNOWN_REG: Final = Reg(SCALAR_VALUE, UNKNOWN)
 
 
+_CACHE_LIMIT: Final = 1 << 16
+_const_regs: dict[int, Reg] = {}
+
+
 def const_reg(value: int) -> Reg:
     """The number `value` (any Python int; taken modulo 2**64), imprecise (mark_reg_known)."""
-    return Reg(SCALAR_VALUE, const(value))
+    reg = _const_regs.get(value)
+    if reg is None:
+        if len(_const_regs) >= _CACHE_LIMIT:
+            _const_regs.clear()
+        reg = _const_regs[value] = Reg(SCALAR_VALUE, const(value))
+    return reg
 
 
 def scalar_reg(num: Num) -> Reg:

@@ -144,6 +144,7 @@ class FuncState:
     no_stack_arg_load: r11 loads are over (C.4). callback_depth: how often the callback called here was entered.
     insns_subtotal: instructions of this path in this frame and its callees, for statistics; 0 in copies.
     serial: tells apart the activations of functions; that of copies is the same.
+    miss: of checkpoints only: where the last comparison failed (verifier/compare.py), 0 for nowhere.
     """
 
     __slots__ = (
@@ -156,6 +157,7 @@ class FuncState:
         "in_callback_fn",
         "in_exception_callback_fn",
         "insns_subtotal",
+        "miss",
         "no_stack_arg_load",
         "regs",
         "serial",
@@ -180,6 +182,7 @@ class FuncState:
         self.callback_depth = 0
         self.insns_subtotal = 0
         self.serial = next(_SERIALS)
+        self.miss = 0
 
     def copy(self) -> "FuncState":
         """A frame of its own that shares all values."""
@@ -199,6 +202,7 @@ class FuncState:
         new.callback_depth = self.callback_depth
         new.insns_subtotal = 0
         new.serial = self.serial
+        new.miss = 0
         return new
 
     @property
@@ -331,14 +335,14 @@ class VState:
 
     def each_reg(self) -> Iterator[Reg]:
         """Registers of all frames, for looking only."""
+        found: list[Reg] = []
         for frame in self.frames:
-            yield from frame.regs
-            for slot in frame.stack:
-                if slot.types[7] == STACK_SPILL:
-                    yield slot.reg
-            for reg in frame.stack_args:
-                if reg.type != NOT_INIT:
-                    yield reg
+            found += frame.regs
+            if frame.stack:
+                found += [slot.reg for slot in frame.stack if slot.types[7] == STACK_SPILL]
+            if frame.stack_args:
+                found += [reg for reg in frame.stack_args if reg.type != NOT_INIT]
+        return iter(found)
 
     def update_regs(self, change: Callable[[Reg], Reg]) -> None:
         """Replaces every register of all frames by change(register); return the same object to leave it."""
