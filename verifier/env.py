@@ -364,8 +364,13 @@ class Env:
             self.prev_line_info = shown
 
     def reset_log(self, pos: int) -> None:
-        """Forgets what was written since `pos` (bpf_vlog_reset)."""
+        """Forgets what was written since `pos` (bpf_vlog_reset).
+
+        The line end in front of it may have been overwritten: of the blanks for an instruction's state one stays.
+        """
         del self.log[pos:]
+        if pos and self.log[-1].endswith(";"):
+            self.log[-1] = self.log[-1][:-1].rstrip(" ") + " "
         while self.said and self.said[-1][0] >= pos:
             self.said.pop()
 

@@ -147,7 +147,7 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
                 show_state |= outcome == RETURNED
                 continue
         env.scratched_regs = env.scratched_stack_slots = _ALL
-        _account_path(env)
+        account_path(env)
         update_branch_counts(env, env.cur_state)
         if not env.pending:
             return
@@ -163,7 +163,7 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
         show_state = True
 
 
-def _account_path(env: "Env") -> None:
+def account_path(env: "Env") -> None:
     """The instructions of all frames count for their functions, and for those that called them."""
     frames = env.cur_state.frames
     for i in range(len(frames) - 1, -1, -1):

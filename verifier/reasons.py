@@ -412,6 +412,12 @@ ROWS: Final[list[Row]] = [
             "Use a GPL-compatible license, or replace the helper with one that is available to non-GPL programs.",
         ),
         (
+            r"helper call is not allowed in probe",
+            "helper {helper}",
+            "the helper-specific policy callback rejected this program",
+            "Use the helper only from an allowed attach point or program configuration.",
+        ),
+        (
             r"calling kernel function (\S+) is not allowed",
             "kfunc {1}",
             "this program cannot call the kfunc",

@@ -24,6 +24,7 @@ from verifier.fastcall import remove_spills
 from verifier.flow import Flow
 from verifier.kfuncs import THROW, resolve_kfuncs
 from verifier.liveregs import narrow_writes
+from verifier.mainpass import account_path
 from verifier.recorder import Recorder
 from verifier.refused import Refused
 from verifier.report import Code
@@ -122,6 +123,13 @@ class _Progress:
     starts: Sequence[int] = (0,)
     resolved: bool = False
 
+    def found(self, program: Program) -> Sequence[Function]:
+        """The functions; before they are checked nothing but their bounds is known."""
+        if len(self.functions) == len(self.starts):
+            return self.functions
+        ends = (*self.starts[1:], len(program.insns))
+        return [Function(i, *span) for i, span in enumerate(zip(self.starts, ends, strict=True))]
+
 
 @dataclass(frozen=True, slots=True)
 class _Structure:
@@ -136,8 +144,10 @@ class _Structure:
 
 
 def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) -> Rejected:
-    functions = progress.functions or (Function(0, 0, len(program.insns)),)
+    functions = progress.found(program)
     env = progress.env
+    if env is not None and env.cur_state.frames:
+        account_path(env)
     processed = env.insn_processed if env is not None else 0
     listed = [
         Subprog(
@@ -168,15 +178,11 @@ def _reject(program: Program, progress: _Progress, no: Refused, log_level: int) 
 def _structure_block(program: Program, progress: _Progress, no: Refused) -> str:
     """What explains a refusal before the main pass."""
     names = {ref.insn: ref.name for ref in program.kfuncs}
-    ends = (*progress.starts[1:], len(program.insns))
-    functions = progress.functions
-    if len(functions) != len(ends):
-        functions = [Function(i, *span) for i, span in enumerate(zip(progress.starts, ends, strict=True))]
 
     def text_of(at: int) -> str:
         return insn_text(program.insns, at, names.get(at), resolved=progress.resolved)
 
-    code = Code(program, program.insns, functions, text_of)
+    code = Code(program, program.insns, progress.found(program), text_of)
     return structure_block(code, no.messages[-1], no.insn)
 
 
@@ -197,7 +203,6 @@ def _structure(program: Program, progress: _Progress) -> _Structure:
     starts = subprogs.find_subprogs(program)
     progress.notes = prelog.functions_text(starts)
     progress.starts = starts
-    progress.functions = [Function(0, 0, len(program.insns))]
     functions = subprogs.check_subprogs(program.insns, starts)
     progress.functions = functions
     layout = subprogs.describe(program, functions)

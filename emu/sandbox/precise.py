@@ -1,0 +1,326 @@
+"""Precise mode: every native instruction of the image is looked at, and every access to the native stack.
+
+Slow (some 10 us an instruction), and meant to say where a convention breaks that fast mode found broken. What it
+knows of a frame it derives from the verified program and from what is pushed, never from the JIT's own `Frame`: a JIT
+that is wrong about its frame must not be believed.
+
+      entry + 8 + 8*i   argument 7+i of this function         read by the load of that argument only
+      entry             return address                        nobody's
+      entry - 8         saved rbp                             nobody's
+                        program stack                         free for this function and for those it calls
+                        count of tail calls, saved registers  nobody's but of what pushed them
+      rsp + 8*i         argument 7+i of the next call         written by the store of that argument only
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from bpf import isa
+from bpf.insn import Insn
+from bpf.verified import Subprog
+from emu.outcome import Violation
+from emu.sandbox import addresses, checks, gates, uses
+from emu.sandbox.callees import Callee
+from emu.sandbox.entry import entry_rsp
+from emu.sandbox.images import CodeMap, Function, Site
+from emu.sandbox.machine import Machine
+from emu.sandbox.uses import Use
+
+STEPS: Final = 300_000  # native instructions of one run; it goes on unwatched behind them
+_CLOBBERED: Final = frozenset(("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"))
+_ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+_TAIL_COUNT: Final = 16  # bytes
+
+
+@dataclass(slots=True, eq=False)
+class Activation:
+    """A BPF function that runs. entry: where its return address is; low: lowest address that its prologue filled."""
+
+    function: Function
+    sub: Subprog
+    entry: int
+    low: int
+    stack_low: int
+    writers: dict[str, int] = field(default_factory=dict)  # callee-saved register -> what wrote it last
+
+    @property
+    def rbp(self) -> int:
+        """Its frame pointer."""
+        return self.entry - 8
+
+    def owns(self, addr: int, end: int) -> bool:
+        """Whether [addr, end) is its program stack."""
+        return self.stack_low <= addr and end <= self.rbp
+
+    def counts(self, addr: int) -> bool:
+        """Whether the word at `addr` is of its tail-call count."""
+        return self.sub.tail_call_reachable and self.stack_low - _TAIL_COUNT - 8 <= addr < self.stack_low
+
+
+class Watch:
+    """Follows one run. report: takes what is found."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        code: CodeMap,
+        callees: Callable[[int], Callee | None],
+        report: Callable[[list[Violation]], None],
+    ) -> None:
+        self._machine = machine
+        self._code = code
+        self._callees = callees
+        self._report = report
+        self._starts = {one.addr: one for one in code.gated}
+        self._uses: dict[int, Use] = {}
+        self._seen: set[tuple[str, int, int]] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """A round starts."""
+        self.frames: list[Activation] = []
+        self._written = bytearray(addresses.STACK_SIZE)
+        self._dead: set[str] = set()
+        self._left = True
+        self._pc = self._rsp = self._steps = 0
+        self._use = uses.NOTHING
+        self._quiet = self._void = False
+
+    # ---- instructions
+
+    def step(self, pc: int) -> None:
+        """An instruction of the image is about to run."""
+        self._steps += 1
+        if self._steps > STEPS:
+            self._machine.on_step = self._machine.on_stack = None
+            return
+        use = self._uses.get(pc)
+        if use is None:
+            at = pc - addresses.IMAGE
+            use = self._uses[pc] = uses.use_of(bytes(self._machine.image[at : at + 16]), pc)
+        if self._left:
+            self._arrive(pc)
+        elif self._use.kind == uses.JUMP and self._code.function_at(pc) is not self.frames[-1].function:
+            self._dead = set()  # a tail call
+            self._replace(pc)
+        self._pc, self._use = pc, use
+        if not self.frames:
+            return
+        if use.memory or use.kind in (uses.CALL, uses.RET):
+            self._rsp = self._machine.cpu.read("rsp")
+        if use.kind == uses.RET:
+            self._return()
+        self._registers(use)
+        self._left = use.kind in (uses.CALL, uses.RET)
+        if use.kind == uses.CALL and use.target is not None:
+            self._call(use.target)
+
+    def _registers(self, use: Use) -> None:
+        """Registers that hold nothing may be saved and set, not used."""
+        pc = self._pc
+        dead = use.reads & self._dead if use.kind != uses.CALL else None
+        if dead:
+            for reg in sorted(dead):
+                self._violate(
+                    "clobbered-register", 0, 0, f"{reg} holds nothing any more, and is used:", (pc, reg)
+                )
+        self._dead -= use.writes
+        for reg in use.writes & checks.PRESERVED:
+            if use.kind != uses.IMPLICIT:
+                self.frames[-1].writers[reg] = pc
+
+    def _arrive(self, pc: int) -> None:
+        """Control comes from elsewhere: a function is entered, or a call has returned."""
+        depth = self._machine.gates.depth
+        function = self._starts.get(pc)
+        if function is not None and function.image is not None:
+            del self.frames[depth:]
+            entry = self._machine.gates.shadow(depth - 1).rsp if depth else entry_rsp()
+            self.frames.append(self._activation(function, entry))
+            self._written[: max(entry - addresses.STACK, 0)] = bytes(max(entry - addresses.STACK, 0))
+            sub = self.frames[-1].sub
+            if depth:
+                self._dead = {"r10", "r11"} | (set() if sub.tail_call_reachable else {"rax"})
+                self._dead |= set() if sub.in_stack_args else {"r9"}
+            else:
+                self._dead = {"rax", *_CLOBBERED} - {"rdi"}
+            return
+        del self.frames[depth + 1 :]
+        self._dead = {"r9", "r11"} if self._quiet else set(_CLOBBERED)
+        if self._void and self._use.kind == uses.CALL:  # a return of a BPF function comes from its ret
+            self._dead.add("rax")
+
+    def _activation(self, function: Function, entry: int) -> Activation:
+        assert function.image is not None
+        sub = function.image.verified.subprogs[function.number]
+        depth = 0 if sub.private_stack else -(-sub.stack_depth // 8) * 8
+        low = entry - 8 - depth
+        return Activation(function, sub, entry, low, low)
+
+    def _replace(self, pc: int) -> None:
+        function = self._code.function_at(pc)
+        if function is not None and function.image is not None:
+            self.frames[-1] = self._activation(function, self.frames[-1].entry)
+
+    def _call(self, target: int) -> None:
+        """What the callee will take from registers and stack must be there."""
+        self._quiet, self._void = target == self._machine.quiet, False
+        name, registers, words = self._wanted(target)
+        act, rsp = self.frames[-1], self._rsp
+        for number in range(registers):
+            reg = _ARGUMENTS[number]
+            if reg in self._dead:
+                check = "stale-argument" if number == 5 else "clobbered-register"
+                self._violate(
+                    check, 0, 0, f"argument {number + 1} of {name}, {reg}, was not set", (self._pc, reg)
+                )
+        if words and rsp + 8 * words > act.low:
+            what = f"{name} takes {words} words from the stack, the outgoing area ends"
+            self._violate("outgoing-area", rsp + 8 * words, act.low, what, (self._pc, 0))
+        at = rsp - addresses.STACK
+        for number in range(words):
+            word = self._machine.stack_word(at + 8 * number)
+            value = int.from_bytes(word, "little")
+            what = f"argument {number + 7} of {name} was not stored"
+            if value - addresses.POISON_WORD in range(7, 13):
+                self._violate("stale-argument", 0, value, f"{what} since the last call", (self._pc, number))
+            elif not all(self._written[at + 8 * number : at + 8 * number + 8]):
+                self._violate("uninitialised", 0, value, what, (self._pc, number))
+
+    def _return(self) -> None:
+        """The word that `ret` takes must be the return address, where it was at the entry."""
+        act, rsp = self.frames[-1], self._rsp
+        if rsp != act.entry:
+            self._violate("rsp", act.entry, rsp, f"rsp at the return of {act.function.name}", (self._pc, 0))
+
+    def _wanted(self, target: int) -> tuple[str, int, int]:
+        """Name of a callee, and how many arguments it takes from registers (of r9 and, of natives, all) and stack."""
+        number = gates.number_of(target)
+        function = self._code.behind_gate(number) if number is not None else None
+        if function is not None and function.image is not None:
+            sub = function.image.verified.subprogs[function.number]
+            registers = 6 if sub.in_stack_args else min(sub.arg_cnt, 5)
+            return function.name, registers, max(sub.in_stack_args - 1, 0)
+        callee = self._callees(target)
+        self._void = callee is not None and callee.void
+        if callee is None or callee.kind == "internal":
+            return "it", 0, 0
+        return callee.name, min(callee.nargs, 6), callee.stack_words
+
+    # ---- memory
+
+    def access(self, write: bool, addr: int, size: int) -> None:
+        """The instruction at hand reads or writes the native stack."""
+        use = self._use
+        if not self.frames or use.kind in (uses.CALL, uses.RET, uses.JUMP):
+            return
+        act, at = self.frames[-1], addr - addresses.STACK
+        if use.kind == uses.IMPLICIT:
+            if write:
+                self._written[max(at, 0) : at + size] = b"\1" * size
+                if self._in_prologue(act):
+                    act.low = min(act.low, addr)
+            return
+        if addr < self._rsp:
+            what = f"{'write' if write else 'read'} of {size} bytes below rsp"
+            self._violate("below-rsp", self._rsp, addr, what, (self._pc, addr))
+        elif write:
+            self._write(act, addr, size)
+        else:
+            self._read(act, addr, size)
+        if write:
+            self._written[max(at, 0) : at + size] = b"\1" * size
+
+    def _in_prologue(self, act: Activation) -> bool:
+        assert act.function.image is not None
+        prologue = act.function.image.functions[act.function.number].prologue
+        return self._pc - act.function.addr < prologue
+
+    def _write(self, act: Activation, addr: int, size: int) -> None:
+        slot = self._slot(isa.is_stack_arg_store, isa.store_slot, store=True)
+        if slot is not None:
+            want = self._rsp + 8 * (slot - 1)
+            if addr != want or not slot:
+                self._violate(
+                    "outgoing-slot",
+                    want,
+                    addr,
+                    f"argument {slot + 6} is stored in the wrong place",
+                    (self._pc, addr),
+                )
+            elif addr + 8 > act.low:
+                what = f"argument {slot + 6} is stored over {self._owner(addr)}"
+                self._violate("outgoing-area", act.low - 8, addr, what, (self._pc, addr))
+            return
+        if self._free(addr, size):
+            return
+        what = f"write of {size} bytes to {self._owner(addr)}"
+        self._violate("frame-write", act.stack_low, addr, what, (self._pc, addr))
+
+    def _read(self, act: Activation, addr: int, size: int) -> None:
+        slot = self._slot(isa.is_stack_arg_load, isa.load_slot, store=False)
+        if slot is not None:
+            want = act.entry + 8 * slot
+            if not slot or addr != want or slot > act.sub.in_stack_args - 1:
+                what = f"argument {slot + 6} is read from {self._owner(addr)}"
+                self._violate("incoming-read", want, addr, what, (self._pc, addr))
+            return
+        if self._free(addr, size):
+            return
+        what = f"read of {size} bytes from {self._owner(addr)}"
+        self._violate("frame-read", act.stack_low, addr, what, (self._pc, addr))
+
+    def _free(self, addr: int, size: int) -> bool:
+        """Whether [addr, addr + size) is memory of this function or of one that called it."""
+        return any(one.owns(addr, addr + size) or one.counts(addr) for one in self.frames)
+
+    def _slot(
+        self, shape: Callable[[int, int, int], bool], slot: Callable[[int], int], *, store: bool
+    ) -> int | None:
+        """The stack-argument slot that the BPF instruction at hand moves, None when it moves none."""
+        insn = self._insn()
+        if insn is None or not shape(insn.code, insn.dst if store else insn.src, insn.off):
+            return None
+        return slot(insn.off)
+
+    def _insn(self) -> Insn | None:
+        site = self._code.site(self._pc)
+        if site is None or site.insn is None or site.program is None:
+            return None
+        return site.program.insns[site.insn]
+
+    def _owner(self, addr: int) -> str:
+        """In words, what the word at `addr` is."""
+        for act in reversed(self.frames):
+            name = act.function.name
+            if act.entry + 8 <= addr < act.entry + 8 * act.sub.in_stack_args:
+                return f"argument {7 + (addr - act.entry - 8) // 8} of {name}"
+            if addr >= act.entry + 8:
+                continue
+            if addr >= act.entry:
+                return f"the return address of {name}"
+            if addr >= act.rbp:
+                return f"the frame pointer that {name} saved"
+            if addr >= act.stack_low:
+                return f"the stack of {name}"
+            if addr >= act.low:
+                return f"what {name} pushed"
+            return f"the outgoing area of {name}"
+        return "the frames of the kernel"
+
+    # ---- results
+
+    def writer(self, reg: str) -> Site | None:
+        """What wrote a callee-saved register last in the function that has just returned."""
+        found = [act.writers[reg] for act in self.frames[-1:] if reg in act.writers]
+        return self._code.site(found[0]) if found else None
+
+    def _violate(self, check: str, expected: int, found: int, what: str, key: tuple[int, object]) -> None:
+        once = (check, key[0], hash(key[1]))
+        if once in self._seen:
+            return
+        self._seen.add(once)
+        site = self._code.site(self._pc)
+        name = self.frames[-1].function.name
+        self._report([checks.violation(check, site, name, expected, found, what)])
