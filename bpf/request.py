@@ -222,6 +222,7 @@ def _map(entry: _Fields) -> MapSpec:
         dump=entry.get("dump", bool, False),
         btf_key=entry.number("btf_key", 0),
         btf_value=entry.number("btf_value", 0),
+        extra=entry.number("map_extra", 0, 0, isa.U64),
     )
 
 
@@ -333,6 +334,7 @@ def _map_json(spec: MapSpec) -> dict[str, object]:
         ("flags", spec.flags),
         ("freeze", spec.freeze),
         ("dump", spec.dump),
+        ("map_extra", spec.extra),
     ):
         if value:
             out[key] = value

@@ -73,6 +73,14 @@ class Verified:
     indirect_targets: frozenset[int] = frozenset()
     arena_args: dict[int, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
 
+    @property
+    def several_functions(self) -> bool:
+        """Whether the emitter treats it as a program of several functions.
+
+        One that throws always is: where it names no callback the kernel adds a hidden function, `r0 = r1; exit`.
+        """
+        return len(self.subprogs) > 1 or any(sub.is_exception_boundary for sub in self.subprogs)
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:

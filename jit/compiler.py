@@ -94,7 +94,11 @@ class _Function:
             frame=layout.frame(
                 self.plan,
                 head,
-                [(offsets[i], offsets[i + 1], piece.moves) for i, piece in self.pieces.items() if piece.moves],
+                [
+                    (offsets[i], offsets[i + 1], piece.moves)
+                    for i, piece in self.pieces.items()
+                    if piece.moves
+                ],
             ),
             passes=passes,
             extable=extable,
@@ -169,7 +173,7 @@ class _Function:
                 raise CannotLower(f"map {insn.imm} does not exist")
             kind, addend = ("map", 0) if insn.src in _MAP_POINTERS else ("mapval", upper & isa.U32)
             out.add_field(alu.movabs(dst, 0), 8, kind, insn.imm, "", addend, slot)
-        elif insn.src == isa.PSEUDO_FUNC and len(self.verified.subprogs) > 1:
+        elif insn.src == isa.PSEUDO_FUNC and self.verified.several_functions:
             target = self._function_at(slot + 1 + insn.imm)
             out.add_field(alu.mov_signed(dst, 0), 4, "func", target, insn=slot)
         elif slot in self.verified.symbols:
@@ -283,7 +287,7 @@ class _Function:
             )
         relaxation = Relaxation(sites, ends[-1])
         try:
-            passes = relaxation.run(several=len(self.verified.subprogs) > 1)
+            passes = relaxation.run(several=self.verified.several_functions)
         except Unsettled as error:
             raise self._error(None, f"{self.sub.name}: {error}") from None
         return relaxation, passes

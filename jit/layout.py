@@ -36,7 +36,6 @@ _XOR_RAX: Final = form("xor rm64, r64")(x.RAX, x.RAX)
 
 PRIVATE_STACK_GUARD: Final = 8
 ARENA_SYMBOL: Final = "arena_vm_start"
-RETURN_THUNK: Final = "__x86_return_thunk"
 THIS_CPU_OFF: Final = "this_cpu_off"
 
 
@@ -202,7 +201,7 @@ def epilogue(plan: Plan) -> Emitted:
     give_back(out, plan)
     out.add(_LEAVE, -(WORD + plan.depth + plan.counts))
     if plan.profile.return_thunk:
-        out.add_field(_JMP32(0), 4, "jump", symbol=RETURN_THUNK)
+        out.add_field(_JMP32(0), 4, "jump", symbol=plan.profile.return_thunk)
     else:
         out.add(_RET + (_INT3 if plan.profile.sls else b""))
     return out

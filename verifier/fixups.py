@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from bpf import isa
 from bpf.insn import Insn
 from bpf.program import KfuncRef, Program
+from bpf.progtypes import ATTACH_NAMES
 from verifier import inline
 from verifier.deadcode import Trimmed, trim
 from verifier.divmod import patch_division
@@ -116,6 +117,8 @@ class _Draft:
         }
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
         self.inlined: set[int] = set()
+        tracing = program.prog_type == "tracing" and program.expected_attach_type < len(ATTACH_NAMES)
+        self.attach = ATTACH_NAMES[program.expected_attach_type] if tracing else ""
         self.pokes: list[tuple[int, int]] = []
         looping = {self._number(at) for at in self.loops}
         self.depths = [
@@ -152,8 +155,6 @@ class _Draft:
             return _may_goto(at + 1 + insn.off, self.depths[self._number(at)])
         if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
             return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
-        if _is_swap32(insn) and self.trimmed.origin[at] in self.facts.narrow:
-            return (Item(insn), Item(_ZEXT_R0))
         if is_bpf_call(insn):
             return (Item(insn, at + insn.imm + 1),)
         if insn.is_call:
@@ -163,8 +164,12 @@ class _Draft:
         origin = self.trimmed.origin[at]
         if origin in self.facts.probed:
             insn = replace(insn, code=_PROBES[insn.mode] | insn.code & ~isa.MODE_MASK)
+        elif origin in self.facts.in_arena and insn.cls == isa.ALU64:
+            insn = replace(insn, code=isa.ALU | insn.code & ~isa.CLASS_MASK)
         elif origin in self.facts.in_arena:
             insn = replace(insn, code=_ARENA[insn.mode] | insn.code & ~isa.MODE_MASK)
+        if _is_swap32(self.insns[at]) and origin in self.facts.narrow:
+            return (Item(insn), Item(_ZEXT_R0))
         return (Item(insn),)
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
@@ -185,10 +190,11 @@ class _Draft:
             callback = self.callback_starts[self.loops[at]]
         else:
             index = self.map_of_call.get(at)
-            pieces = inline.replacement(insn.imm, None if index is None else self.program.maps[index])
+            spec = None if index is None else self.program.maps[index]
+            pieces = inline.replacement(insn.imm, spec, self.attach)
         if pieces is None:
             return (Item(insn),)
-        if len(pieces) > 1:
+        if len(pieces) > 1 or not pieces[0].insn.is_call:
             self.inlined.add(self.trimmed.origin[at])
         return tuple(Item(p.insn, callback if p.callback else None, p.symbol) for p in pieces)
 

@@ -16,6 +16,7 @@ from bpf.proto import FuncProto
 from bpf.verified import Rejected, Subprog, Verified
 from verifier import calls, cfg, fixups, load, log, prelog, resolve, subprogs
 from verifier.analysis import facts, follow_paths, prepare
+from verifier.arena import arena_args, arena_user
 from verifier.callchains import check_chains
 from verifier.diagnose import structure_block
 from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env, insn_text
@@ -349,11 +350,12 @@ def _verified(
     stats: dict[str, int],
     processed: int,
 ) -> Verified:
+    arena = arena_user(program)
     return Verified(
         program,
         rewritten.insns,
         rewritten.origin,
-        listed,
+        tuple(replace(sub, arena_user=arena) for sub in listed) if arena is not None else listed,
         rewritten.kfuncs,
         rewritten.symbols,
         text,
@@ -366,6 +368,7 @@ def _verified(
         indirect_targets=frozenset(
             rewritten.place[old] for table in structure.tables.values() for old in table
         ),
+        arena_args=arena_args(structure.kfuncs, rewritten.insns, rewritten.origin),
     )
 
 

@@ -20,10 +20,20 @@ QUIET_SYMBOL: Final = "arch_bpf_timed_may_goto"  # argument and result in r10; a
 _RETURN_THUNK = b"\xc3\xcc"
 _INDIRECT = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 NATIVE: Final = {  # symbols that are code of their own and call nobody
-    "__x86_return_thunk": _RETURN_THUNK,
+    **dict.fromkeys(
+        (
+            "__x86_return_thunk",
+            "its_return_thunk",
+            "call_depth_return_thunk",
+            "retbleed_return_thunk",
+            "srso_return_thunk",
+            "srso_alias_return_thunk",
+        ),
+        _RETURN_THUNK,
+    ),
     **{
         f"{prefix}{reg}": (b"\x41" if n > 7 else b"") + bytes((0xFF, 0xE0 | n & 7, 0xCC))
-        for prefix in ("__x86_indirect_thunk_", "__x86_indirect_its_thunk_")
+        for prefix in ("__x86_indirect_thunk_", "__x86_indirect_jump_thunk_", "__x86_indirect_its_thunk_")
         for n, reg in enumerate(_INDIRECT)
     },
 }

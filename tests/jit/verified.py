@@ -45,7 +45,7 @@ def from_options(insns: tuple[Insn, ...], options: dict[str, int]) -> tuple[Veri
         bmi2=bool(options.get("bmi2")),
         ibt=bool(options.get("ibt")),
         sls=bool(options.get("sls")),
-        return_thunk=bool(options.get("rethunk")),
+        return_thunk="__x86_return_thunk" if options.get("rethunk") else "",
         indirect="retpoline" if options.get("retp") else "plain",
         percpu_far=True,
         max_entries_off=0x10,
