@@ -66,6 +66,9 @@ def case_json(case: Case, *, log: bool = False) -> JsonObject:
             out[outcome.engine] = outcome_json(outcome)
     if case.interp is not None and case.sandbox is not None:
         out["agrees"] = case.difference is None
+        if case.precise is not None:
+            found = [violation for run in case.precise.runs for violation in run.violations]
+            out["precise"] = [_violation_json(violation) for violation in found]
         out["difference"] = None if case.difference is None else asdict(case.difference)
     return out
 

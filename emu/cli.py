@@ -10,6 +10,7 @@ from bpf.errors import BpfemuError, InputError, InternalError
 from emu.commands.batch import batch
 from emu.commands.common import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, fail
 from emu.commands.jit import jit
+from emu.commands.mutants import mutants
 from emu.commands.replay import replay
 from emu.commands.run import run
 from emu.commands.selftest import selftest
@@ -26,7 +27,7 @@ def bpfemu() -> None:
     """
 
 
-for command in (run, verify, jit, batch, replay, selftest):
+for command in (run, verify, jit, batch, replay, selftest, mutants):
     bpfemu.add_command(command)
 
 

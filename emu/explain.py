@@ -53,6 +53,16 @@ def explain(
     return lines
 
 
+def located(precise: Outcome | None, most: int = 8) -> list[str]:
+    """What precise mode found, a line each; nothing where it found nothing."""
+    found = [violation for run in precise.runs for violation in run.violations] if precise else []
+    lines = [
+        f"{one.check}: {one.message}{'' if one.native is None else f' (native {one.native:#x}, {one.func})'}"
+        for one in found[:most]
+    ]
+    return [*lines, f"... {len(found) - most} more"] if len(found) > most else lines
+
+
 def _named(difference: Difference) -> str:
     assert difference.argument is not None
     text = parameter(difference.callee, difference.argument)

@@ -21,6 +21,7 @@ from jit.profile import DEFAULT, Profile
 from verifier import assume, verify
 
 ENGINES = ("verify", "jit", "interp", "sandbox")
+PRECISE_SECONDS = 10.0  # a run in precise mode, which watches 300,000 instructions at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What became of one program; a field is None where its stage was not reached or not asked for."""
+    """What became of one program; a field is None where its stage was not reached or not asked for.
+
+    precise: the sandbox's outcome in precise mode, which is only run where there is a difference to explain.
+    """
 
     request: Request
     verdict: Verified | Rejected | None = None
@@ -46,6 +50,7 @@ class Case:
     interp: Outcome | None = None
     sandbox: Outcome | None = None
     difference: Difference | None = None
+    precise: Outcome | None = None
     error: InputError | None = None
     seconds: float = 0.0
     others: Mapping[str, Program] = field(default_factory=dict)
@@ -62,6 +67,7 @@ class Pipeline:
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
         self._machine: Machine | None = None
+        self._slow: Machine | None = None
 
     @property
     def machine(self) -> Machine:
@@ -69,6 +75,13 @@ class Pipeline:
         if self._machine is None:
             self._machine = Machine()
         return self._machine
+
+    @property
+    def precise_machine(self) -> Machine:
+        """The machine that looks at every instruction, made when it is first needed."""
+        if self._slow is None:
+            self._slow = Machine(precise=True)
+        return self._slow
 
     def run(
         self,
@@ -95,9 +108,12 @@ class Pipeline:
                 except InputError as error:
                     case = replace(case, error=case.error or error)
         if case.interp is not None and case.sandbox is not None:
-            assert case.image is not None
-            expected = without_inlined(case.interp, case.image.verified.inlined)
+            image = case.image
+            assert image is not None
+            expected = without_inlined(case.interp, image.verified.inlined)
             case = replace(case, difference=compare(expected, case.sandbox, request.program.maps))
+            if case.difference is not None:
+                case = replace(case, precise=self.explain(request, image, case.others))
         return replace(case, seconds=perf_counter() - started)
 
     def _stage(self, engine: str, case: Case) -> Case:
@@ -126,15 +142,23 @@ class Pipeline:
         runs = tuple(engine.run(run) for run in request.runs)
         return Outcome("interp", runs, world.contents(), world.dumps())
 
+    def explain(self, request: Request, image: Image, others: Mapping[str, Program]) -> Outcome:
+        """As `execute`, in precise mode: slow, and its violations say where."""
+        return self._native(self.precise_machine, PRECISE_SECONDS, request, image, others)
+
     def execute(self, request: Request, image: Image, others: Mapping[str, Program]) -> Outcome:
         """All runs of a request as native code, on the same maps."""
-        machine = self.machine
+        return self._native(self.machine, self.options.seconds, request, image, others)
+
+    def _native(
+        self, machine: Machine, seconds: float, request: Request, image: Image, others: Mapping[str, Program]
+    ) -> Outcome:
         world = World(request.program, memory=machine.memory, seed=self.options.seed, programs=others)
         engine = Sandbox(
             machine,
             world,
             image,
-            seconds=self.options.seconds,
+            seconds=seconds,
             programs=self._tail_images(request.program, others),
             profile=self.options.profile,
         )

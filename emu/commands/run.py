@@ -22,7 +22,7 @@ from emu.commands.common import (
     run_options,
     shown,
 )
-from emu.explain import explain
+from emu.explain import explain, located
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
 from emu.report import call_tables, print_results, say
@@ -147,6 +147,8 @@ def _print(out: Console, cases: list[Case], missed: list[str], verbose: bool) ->
             say(out, f"{name} differs:", "bold red")
             for line in explain(case.difference, case.request.program, case.image, case.sandbox):
                 say(out, line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
+            for line in located(case.precise):
+                say(out, line, indent=2)
     for miss in missed:
         say(out, miss, "bold red")
 

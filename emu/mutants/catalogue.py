@@ -72,7 +72,7 @@ MUTANTS: Final = (
     Mutant("incoming-one-up", "argument", "callee reads argument 7 from rbp + 24", "incoming-read", _LOAD, f.incoming(f.incoming_at(8))),
     Mutant("incoming-one-down", "argument", "callee reads argument 7 from rbp + 8", "incoming-read", _LOAD, f.incoming(f.incoming_at(-8))),
     Mutant("incoming-6-from-memory", "argument", "callee reads argument 6 from rbp + 16", "incoming-read", _LOAD, f.incoming(f.arg6_from_memory)),
-    Mutant("incoming-6-from-rdi", "argument", "callee reads argument 6 from rdi", "result", _LOAD, f.incoming(f.arg6_from_rdi)),
+    Mutant("incoming-6-from-rdi", "argument", "callee reads argument 6 from rdi", "argument", _LOAD, f.incoming(f.arg6_from_rdi)),
     Mutant("first-saved-forgotten", "register", "first of the callee-saved registers is not saved", "callee-saved", _PLAN, f.not_saved(lambda saved: saved[0] if saved else None)),
     Mutant("last-saved-forgotten", "register", "last of the callee-saved registers is not saved", "callee-saved", _PLAN, f.not_saved(lambda saved: saved[-1] if saved else None)),
     Mutant("rbx-forgotten", "register", "rbx is not saved", "callee-saved", _PLAN, f.not_saved(lambda _saved: x.RBX)),

@@ -6,7 +6,7 @@ helpers itself. What stubs recorded is the program's to forge: everything is loo
 
 import struct
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpf import isa
 from emu.outcome import CallRecord, Entry, Violation
@@ -14,13 +14,14 @@ from emu.runtime.callback import Callback
 from emu.runtime.memory import GuestFault
 from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
-from emu.sandbox import addresses, checks, control, frames
+from emu.sandbox import addresses, checks, control, frames, redzone
 from emu.sandbox.callees import MAX_ARGS, Callee
 from emu.sandbox.checks import Checks
 from emu.sandbox.control import Record
 from emu.sandbox.entries import Entries
 from emu.sandbox.images import CodeMap, Site
 from emu.sandbox.machine import Machine
+from emu.sandbox.precise import Watch
 
 LIMIT = 100_000  # records of one run; later calls are only counted
 _WORD = struct.Struct("<Q")
@@ -58,6 +59,15 @@ class Ended:
     site: Site | None
 
 
+def _red_zone(code: CodeMap) -> list[Violation]:
+    """What a look at the code of our own programs shows; precise mode sees it happen."""
+    return [
+        checks.violation("below-rsp", code.site(one.addr + off), one.name, 0, 0, f"access below rsp ({text})")
+        for one in code.gated
+        for off, text in redzone.accesses(one)
+    ]
+
+
 class Conversation:
     """All calls of one run after the other."""
 
@@ -70,6 +80,8 @@ class Conversation:
         self.callees = callees  # by stub address
         self.rules = rules
         self.entries = Entries(code, rules)
+        self._watch: Watch | None = None
+        self._static = [] if machine.precise else _red_zone(code)
         self.begin()
 
     def begin(self) -> None:
@@ -78,7 +90,7 @@ class Conversation:
         self.entries.begin()
         self.latest: Row | None = None
         self.dropped = 0
-        self.violations: list[Violation] = []
+        self.violations: list[Violation] = list(self._static)
         self.ended: Ended | None = None
         self._waiting: list[Waiting] = []
 
@@ -226,9 +238,40 @@ class Conversation:
         site = self.code.site(shadow.ret - 1) or (self.code.site(function.addr) if function else None)
         saved = tuple(cpu.read(reg) for reg in checks.SAVED_REGISTERS)
         found = checks.saved_registers(saved, shadow.saved, site, name)
+        found = self.located(found)
         found += checks.stack_pointer(cpu.read("rsp") - 8, shadow.rsp, site, name)
         found += checks.flags(gates.flags, site, name)
         self._violate(found)
+
+    def located(self, found: list[Violation]) -> list[Violation]:
+        """In precise mode, where what was found in a register came from; else as it is."""
+        return found if self._watch is None else [self._located(one) for one in found]
+
+    def _located(self, found: Violation) -> Violation:
+        """In precise mode a lost register's violation is at the instruction that wrote it last."""
+        assert self._watch is not None
+        writer = self._watch.writer(found.message.rpartition("callee-saved ")[2].partition(" ")[0])
+        if writer is None:
+            return found
+        message = f"{writer.text()}: writes what it does not give back; seen at {found.message}"
+        return replace(
+            found,
+            insn=writer.insn,
+            native=writer.function.addr + writer.off,
+            func=writer.function.name,
+            message=message,
+        )
+
+    # ---- precise mode
+
+    def watch(self) -> None:
+        """Before a round: on a machine of precise mode follow every instruction."""
+        if not self.machine.precise or not self.code.gated:
+            return
+        if self._watch is None:
+            self._watch = Watch(self.machine, self.code, self.callees.get, self._violate)
+        self._watch.begin()
+        self.machine.on_step, self.machine.on_stack = self._watch.step, self._watch.access
 
     # ---- bookkeeping
 

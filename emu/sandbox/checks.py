@@ -17,6 +17,7 @@ SAVED_REGISTERS: Final = (
     "r14",
     "r15",
 )  # in the order of Exit.saved and Record.saved
+PRESERVED: Final = frozenset(SAVED_REGISTERS) - {"rbp"}
 MAX_VIOLATIONS: Final = 64  # of one run; more would say nothing new
 _DF: Final = 1 << 10
 _LASTING: Final = (
@@ -40,11 +41,11 @@ def at_exit(found: Exit, function: str) -> list[Violation]:
     """What the main function, or something it called, left behind that it should not have."""
     out = saved_registers(found.saved, tuple(addresses.SENTINELS.values()), None, function)
     if found.rsp != entry_rsp() + 8:
-        out.append(_violation("rsp", None, function, entry_rsp() + 8, found.rsp, "rsp after the return"))
+        out.append(violation("rsp", None, function, entry_rsp() + 8, found.rsp, "rsp after the return"))
     out += flags(found.flags, None, function)
     for name, value in zip(("ds", "es", "fs", "gs"), found.selectors, strict=True):
         if value != DATA_SELECTOR:
-            out.append(_violation("segment", None, function, DATA_SELECTOR, value, f"selector {name}"))
+            out.append(violation("segment", None, function, DATA_SELECTOR, value, f"selector {name}"))
     return out
 
 
@@ -55,13 +56,13 @@ def at_call(rsp: int, flag_word: int, checks: Checks, site: Site | None, callee:
     if (rsp + 8) % checks.align:
         want = (rsp + 8) // checks.align * checks.align - 8
         what = f"rsp at the call of {callee}, for {checks.align}-byte alignment"
-        out.append(_violation("stack-alignment", site, function, want, rsp, what))
+        out.append(violation("stack-alignment", site, function, want, rsp, what))
     return out
 
 
 def return_address(site: Site | None, callee: str, found: int) -> Violation:
     """A stub was entered otherwise than by a call of it."""
-    return _violation(
+    return violation(
         "return-address", site, site.function.name if site else "", 0, found,
         f"no call of {callee} stands in front of its return address; found",
     )  # fmt: skip
@@ -72,7 +73,7 @@ def saved_registers(
 ) -> list[Violation]:
     """Callee-saved registers that do not hold what they held before. function: the one that returned."""
     return [
-        _violation(
+        violation(
             "callee-saved",
             site,
             function,
@@ -90,7 +91,7 @@ def stack_pointer(found: int, expected: int, site: Site | None, function: str) -
     if found == expected:
         return []
     return [
-        _violation("rsp", site, function, expected, found, f"rsp after {function or 'the callback'} returned")
+        violation("rsp", site, function, expected, found, f"rsp after {function or 'the callback'} returned")
     ]
 
 
@@ -98,15 +99,16 @@ def flags(word: int, site: Site | None, function: str) -> list[Violation]:
     """Direction flag set, or flags that outlive the program."""
     out = []
     if word & _DF:
-        out.append(_violation("direction-flag", site, function, 0, 1, "direction flag"))
+        out.append(violation("direction-flag", site, function, 0, 1, "direction flag"))
     if word & _LASTING:
-        out.append(_violation("flags", site, function, 0, word & _LASTING, "TF, IOPL, NT or AC"))
+        out.append(violation("flags", site, function, 0, word & _LASTING, "TF, IOPL, NT or AC"))
     return out
 
 
-def _violation(
+def violation(
     check: str, site: Site | None, function: str, expected: int, found: int, what: str
 ) -> Violation:
+    """A Violation with its message: `insn 12: r1 = ...: what: expected 0x1, found 0x2`. function: where there is no site."""
     where = site.text() if site else (function or "wild code")
     wanted = "" if check == "return-address" else f"expected {expected:#x}, found "
     return Violation(

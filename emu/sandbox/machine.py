@@ -67,10 +67,11 @@ class Machine:
 
     seconds: wall clock after which a run is stopped. `on_ask` is called when a stub wants an answer; it reads
     `control.record()`, writes an answer, and returns True to go on or False to stop the run. `on_broken` is called when a
-    BPF function returned to its gate and something is not as it was.
+    BPF function returned to its gate and something is not as it was. precise: `on_step` is called before each instruction
+    of the image, `on_stack` at each access to the native stack: slow.
     """
 
-    def __init__(self, seconds: float = 2.0) -> None:
+    def __init__(self, seconds: float = 2.0, *, precise: bool = False) -> None:
         self.cpu = Processor()
         self._stack_host = mmap.mmap(-1, addresses.STACK_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._text_host = mmap.mmap(-1, addresses.TEXT_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -87,6 +88,9 @@ class Machine:
         self.gates = Gates(memoryview(self._gates_host))
         self.on_ask: Callable[[], bool] | None = None
         self.on_broken: Callable[[], None] | None = None
+        self.on_step: Callable[[int], None] | None = None
+        self.on_stack: Callable[[bool, int, int], None] | None = None
+        self.precise = precise
         self.loaded: object = None
         self._loads = 0
         self._extent = 0
@@ -146,6 +150,11 @@ class Machine:
         cpu.on_code(self.ask, self.ask, cpu.code_hook(self._on_ask))
         cpu.on_code(broken, broken, cpu.code_hook(self._on_broken))
         self._suspect = cpu.code_hook(self._on_suspect)
+        if self.precise:
+            cpu.on_code(
+                addresses.IMAGE, addresses.IMAGE + addresses.IMAGE_SIZE - 1, cpu.code_hook(self._on_step)
+            )
+            cpu.on_access(addresses.STACK, addresses.STACK + addresses.STACK_SIZE - 1, self._on_stack)
         cpu.on_interrupt(self._on_interrupt)
         cpu.on_bad_access(self._on_bad_access)
         for name in ("syscall", "sysenter", "cpuid", "in", "out"):
@@ -313,6 +322,14 @@ class Machine:
     def _on_broken(self, _addr: int) -> None:
         if self.on_broken is not None:
             self.on_broken()
+
+    def _on_step(self, addr: int) -> None:
+        if self.on_step is not None:
+            self.on_step(addr)
+
+    def _on_stack(self, write: bool, addr: int, size: int) -> None:
+        if self.on_stack is not None:
+            self.on_stack(write, addr, size)
 
     def _on_interrupt(self, number: int) -> None:
         self._number = number

@@ -172,18 +172,19 @@ class Sandbox:
         self._set_clock()
         machine.on_ask = self._ask if self._reads_clock else calls.ask
         machine.on_broken = calls.broken
+        calls.watch()
         machine.watchdog.seconds = self.seconds
         try:
             stop = machine.execute(ctx)
         finally:
-            machine.on_ask = machine.on_broken = None
+            machine.on_ask = machine.on_broken = machine.on_step = machine.on_stack = None
             calls.close()
             calls.collect()
         if stop.done:
             found = machine.control.exit()
             broken = checks.at_exit(found, self._main.name)
             if broken:
-                calls.violations += broken
+                calls.violations += calls.located(broken)
                 machine.restore()
             return found.rax, None
         ended = calls.ended
