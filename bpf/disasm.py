@@ -159,7 +159,8 @@ def _kernel_st(insn: Insn) -> str:
 
 
 def _kernel_ldx(insn: Insn) -> str:
-    if insn.mode not in (isa.MEM, isa.MEMSX):
+    wide = insn.code & isa.SIZE_MASK == isa.DW  # nothing to extend
+    if insn.mode != isa.MEM and (insn.mode != isa.MEMSX or wide):
         return f"BUG_ldx_{insn.code:02x}"
     types = TYPES if insn.mode == isa.MEM else SIGNED_TYPES
     return f"r{insn.dst} = *({types[insn.code & isa.SIZE_MASK]} *)(r{insn.src} {insn.off:+d})"

@@ -9,7 +9,6 @@ from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
-from bpf.maps import MapType
 from verifier.arith import (
     alu,
     fork_scalars,
@@ -28,6 +27,7 @@ from verifier.regs import (
     BPF_ADD_CONST64,
     CONST_PTR_TO_DYNPTR,
     CONST_PTR_TO_MAP,
+    NOT_INIT,
     PTR_MAYBE_NULL,
     PTR_TO_ARENA,
     PTR_TO_BTF_ID,
@@ -128,7 +128,7 @@ def _mov_imm(env: Env, insn: Insn) -> None:
 def _mov(env: Env, insn: Insn) -> None:
     is64 = insn.code & isa.CLASS_MASK == isa.ALU64
     is_cast = insn.off == isa.OFF_ADDR_SPACE_CAST
-    if is_cast and not _has_arena(env):
+    if is_cast and not env.has_arena:
         env.refuse(
             "EINVAL",
             "addr_space_cast insn can only be used in a program that has an associated arena",
@@ -148,8 +148,14 @@ def _mov(env: Env, insn: Insn) -> None:
         env.regs[insn.dst] = UNKNOWN_REG
 
 
-def _has_arena(env: Env) -> bool:
-    return any(spec.type == MapType.ARENA for spec in env.program.maps)
+def _beside_arena(env: Env, insn: Insn, kind: int) -> None:
+    """64-bit arithmetic on addresses in an arena becomes 32-bit arithmetic: it cannot be on numbers, too."""
+    if insn.code & isa.CLASS_MASK != isa.ALU64:
+        return
+    aux = env.aux[env.insn_idx]
+    if aux.ptr_type not in (NOT_INIT, kind):
+        env.refuse("EINVAL", "same insn cannot be used with and without arena pointer")
+    aux.ptr_type = kind
 
 
 def _extended(env: Env, insn: Insn, src: Reg, num: Num) -> Reg:
@@ -180,6 +186,8 @@ def _binary_imm(env: Env, insn: Insn) -> None:
     """With a constant that no rule forbids."""
     dst = check_src(env, insn.dst)
     if insn.dst != isa.FP and dst.type == SCALAR_VALUE:
+        if env.has_arena:
+            _beside_arena(env, insn, SCALAR_VALUE)
         _scalars(env, insn, insn.code & isa.OP_MASK, dst, const_reg(insn.imm))
     else:
         _binary(env, insn)
@@ -201,10 +209,13 @@ def _binary(env: Env, insn: Insn) -> None:
     if src is None:
         src = const_reg(insn.imm)
     if dst.type == SCALAR_VALUE and src.type == SCALAR_VALUE:
+        if env.has_arena:
+            _beside_arena(env, insn, SCALAR_VALUE)
         if from_reg and dst.precise:
             mark_chain_precision(env, insn.src)
         _scalars(env, insn, op, dst, src)
     elif PTR_TO_ARENA in (dst.type, src.type):
+        _beside_arena(env, insn, PTR_TO_ARENA)
         env.regs[insn.dst] = dst if dst.type == PTR_TO_ARENA else src
     else:
         _with_pointer(env, insn, op, dst, src)

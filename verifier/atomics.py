@@ -14,7 +14,6 @@ from verifier.loads import check_load_mem, check_store_reg, save_aux_ptr_type
 from verifier.memory import check_mem_access
 from verifier.regions import BPF_READ, BPF_WRITE
 from verifier.regs import (
-    PTR_TO_ARENA,
     PTR_TO_BTF_ID,
     PTR_TO_CTX,
     PTR_TO_FLOW_KEYS,
@@ -86,7 +85,7 @@ def _read_modify_write(env: Env, insn: Insn) -> None:
     old = isa.R0 if insn.imm == isa.CMPXCHG else insn.src if insn.imm & isa.FETCH else -1
     if old >= 0:
         check_dst(env, old)
-    is_arena = env.regs[insn.dst].type == PTR_TO_ARENA
+    pointer_type = env.regs[insn.dst].type
     at = env.insn_idx
     check_mem_access(env, at, insn.dst, insn.off, size, BPF_READ, -1, strict_alignment_once=True)
     if old >= 0:
@@ -95,6 +94,5 @@ def _read_modify_write(env: Env, insn: Insn) -> None:
         check_mem_access(env, at, insn.dst, insn.off, size, BPF_READ, old, strict_alignment_once=True)
         if env.history is not None:
             env.history.end()
-    if is_arena:
-        save_aux_ptr_type(env, PTR_TO_ARENA)
+    save_aux_ptr_type(env, pointer_type)
     check_mem_access(env, at, insn.dst, insn.off, size, BPF_WRITE, -1, strict_alignment_once=True)

@@ -121,6 +121,23 @@ _SLEEPABLE: Final = frozenset(
     ]
 )
 
+_TRACE_ITER: Final = 28  # BPF_TRACE_ITER
+_ASKS_WHERE: Final = frozenset({"bpf_d_path", "bpf_ima_inode_hash", "bpf_ima_file_hash"})
+# Functions that hold no lock which bpf_d_path takes.
+_MAY_WALK_PATHS: Final = frozenset(
+    {
+        "security_file_permission",
+        "security_inode_getattr",
+        "security_file_open",
+        "security_path_truncate",
+        "vfs_truncate",
+        "vfs_fallocate",
+        "dentry_open",
+        "vfs_getattr",
+        "filp_close",
+    }
+)
+
 
 def check_attach(program: Program) -> None:
     """Raises Refused for an LSM hook that programs may not use, or not so."""
@@ -135,3 +152,19 @@ def check_attach(program: Program) -> None:
         raise Refused("EINVAL", f"{target} is not sleepable")
     if hook in _DISABLED:
         raise Refused("EINVAL", f"attach_btf_id {number} points to disabled hook {target}")
+
+
+def helper_fits(program: Program, helper: str) -> bool:
+    """Whether a helper that asks where the program attaches works there. Probed on a real 7.3.4 kernel."""
+    if helper not in _ASKS_WHERE:
+        return True
+    if program.prog_type == "lsm":
+        return program.attach_to.removeprefix(PREFIX) in _SLEEPABLE
+    if helper != "bpf_d_path":
+        return False
+    return program.expected_attach_type == _TRACE_ITER or program.attach_to in _MAY_WALK_PATHS
+
+
+def kfunc_fits(program: Program, kfunc: str) -> bool:
+    """Whether a kfunc that its program type may call works in this hook: no message of a socket out of another one."""
+    return not (kfunc.startswith("bpf_ksock_") and program.attach_to == f"{PREFIX}socket_sendmsg")

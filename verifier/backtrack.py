@@ -250,7 +250,9 @@ def _exit(env: "Env", bt: Backtrack, subseq_idx: int) -> None:
 
 
 def _ld(env: "Env", bt: Backtrack, insn: Insn, idx: int, subseq_idx: int, hist: HistEntry | None) -> None:
-    del env, idx, subseq_idx, hist
+    del hist
+    if insn.mode in (isa.IND, isa.ABS) and subseq_idx not in (-1, idx + 1):
+        _exit(env, bt, subseq_idx)  # there was no such packet data, and its function ended here
     if bt.wants(insn.dst):
         bt.drop(insn.dst)
         if insn.mode in (isa.IND, isa.ABS):

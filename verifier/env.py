@@ -14,6 +14,7 @@ from bpf.disasm import log_text
 from bpf.insn import Insn
 from bpf.program import Program
 from bpf.proto import FuncProto
+from verifier.arena import arena_user
 from verifier.backtrack import Runs
 from verifier.cycles import Chain, Visit
 from verifier.diagnose import Callee, Diagnosis, MemAccess
@@ -54,7 +55,8 @@ class InsnAux:
       kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
       cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before);
       dead_regs: numbers of the others of R0..R9. zext_dst: writes 32 bits of a register whose upper half is read later.
-    seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through.
+    seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through; of 64-bit
+      arithmetic in a program with an arena PTR_TO_ARENA or SCALAR_VALUE.
     map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
       for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
     indirect: a target of a gotox. in_fastcall, fastcall_spills_num: of fastcall patterns.
@@ -236,6 +238,7 @@ class Env:
         self.strict_alignment = bool(program.prog_flags & F_STRICT_ALIGNMENT)
         self.test_state_freq = bool(program.prog_flags & F_TEST_STATE_FREQ)
         self.maps = [UsedMap(i, spec) for i, spec in enumerate(program.maps)]
+        self.has_arena = arena_user(program) is not None
         self.aux = [InsnAux() for _ in program.insns]
         self.subprogs = [SubprogInfo(function) for function in layout.functions]
         self.log_level = log_level

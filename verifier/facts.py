@@ -14,7 +14,7 @@ class Facts:
     call always had, absent where there were several. loop_inline: number of the function that a bpf_loop call always
     calls back, where it may be inlined. tail_calls: (number of the prog array, index) of a tail call that always has both. depths: bytes of r10 stack of each function. writes: outgoing stack-argument
     slots that each function writes, the deepest plus one. probed: loads whose faults are caught; in_arena: accesses
-    through a pointer to the arena; converted: accesses of contexts and sockets that the kernel turns into accesses of its own
+    through a pointer to the arena, and 64-bit arithmetic on one; converted: accesses of contexts and sockets that the kernel turns into accesses of its own
     structures. narrow: instructions that write 32 bits of a register whose upper half is read later.
     """
 

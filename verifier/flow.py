@@ -11,6 +11,7 @@ from bpf.helpers import HELPERS
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from verifier import calls
+from verifier.kfuncs import THROW
 from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, jump_target
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _mark_call(env: "Env", at: int, insn: Insn) -> None:
 
 
 def collect_effects(env: "Env", edges: Sequence[Sequence[calls.Edge]]) -> None:
-    """Which functions may sleep or move packet data, themselves or through what they call or name."""
+    """Which functions may sleep, move packet data or throw, themselves or through what they call or name."""
     for at, insn in enumerate(env.insns):
         if not insn.is_call or insn.src == isa.PSEUDO_CALL:
             continue
@@ -203,8 +204,10 @@ def collect_effects(env: "Env", edges: Sequence[Sequence[calls.Edge]]) -> None:
             if kfunc is not None:
                 info.might_sleep |= "sleepable" in kfunc.flags
                 info.changes_pkt_data |= kfunc.name == "bpf_xdp_pull_data"
+                info.might_throw |= kfunc.name == THROW
     for index in calls.callees_first(edges):
         info = env.subprogs[index]
         for edge in edges[index]:
             info.might_sleep |= env.subprogs[edge.target].might_sleep
             info.changes_pkt_data |= env.subprogs[edge.target].changes_pkt_data
+            info.might_throw |= env.subprogs[edge.target].might_throw

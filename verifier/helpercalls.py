@@ -11,6 +11,7 @@ from bpf.insn import Insn
 from bpf.maps import MapType
 from bpf.progtypes import NUMBERS
 from verifier import callbacks
+from verifier.attach import helper_fits
 from verifier.availability import callable_helper
 from verifier.callargs import MAX_ERRNO, CallMeta
 from verifier.dynptr import unmark_stack_slots_dynptr
@@ -110,6 +111,8 @@ def check_helper_call(env: Env, insn: Insn, insn_idx: int) -> None:
     helper, name = spec.helper, spec.name
     if helper.gpl_only and not env.gpl:
         env.refuse("EINVAL", "cannot call GPL-restricted function from non-GPL compatible program")
+    if not helper_fits(env.program, name):
+        env.refuse("EINVAL", "helper call is not allowed in probe")
     if helper.might_sleep and not in_sleepable_context(env):
         where = non_sleepable_context_description(env)
         env.refuse("EINVAL", f"sleepable helper {name}#{insn.imm} in {where}")

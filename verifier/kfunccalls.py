@@ -11,6 +11,7 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.proto import CType, FuncProto
 from verifier import callbacks
+from verifier.attach import kfunc_fits
 from verifier.availability import kfunc_allowed
 from verifier.callargs import MAX_ERRNO, CallMeta
 from verifier.diagnose import Callee
@@ -128,7 +129,9 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
     name = proto.name
     kfunc = KFUNCS.get(name)
     flags = kfunc.flags if kfunc is not None else frozenset[str]()
-    if not kfunc_allowed(name, env.prog_type, env.program.expected_attach_type):
+    if not (
+        kfunc_allowed(name, env.prog_type, env.program.expected_attach_type) and kfunc_fits(env.program, name)
+    ):
         env.refuse("EACCES", f"calling kernel function {name} is not allowed")
     if name in _RES_LOCKS:
         _push_failed_lock(env)

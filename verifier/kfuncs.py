@@ -11,6 +11,7 @@ from bpf.errors import InputError
 from bpf.kfuncs import KFUNCS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
+from verifier.arena import arena_user, is_arena_param
 from verifier.refused import Refused
 
 THROW = "bpf_throw"
@@ -30,6 +31,7 @@ def resolve_kfuncs(program: Program) -> Mapping[int, FuncProto]:
         if ref is not None:
             proto = find_prototype(program, ref)
             _check_prototype(proto, at)
+            _check_arena_args(program, proto, at)
             protos[at] = proto
         elif insn.imm or insn.off:
             raise _unresolved(insn.imm, insn.off, at)
@@ -70,6 +72,19 @@ def _check_prototype(proto: FuncProto, at: int) -> None:
     for index, param in enumerate(proto.params):
         if param.type.kind in ("struct", "union", "float", "void"):
             message = f"Unrecognized {arg_name(index)} type {param.type.kind.upper()}"
+            raise Refused("EINVAL", message, insn=at)
+
+
+def _check_arena_args(program: Program, proto: FuncProto, at: int) -> None:
+    """Addresses in an arena are turned into the kernel's in front of the call, where they are in registers."""
+    for index, param in enumerate(proto.params):
+        if not is_arena_param(param.name):
+            continue
+        if arena_user(program) is None:
+            message = f"{arg_name(index)} arena pointer requires a program with an associated arena"
+            raise Refused("EINVAL", message, insn=at)
+        if index >= isa.MAX_REG_ARGS:
+            message = f"{arg_name(index)} arena pointer cannot be a stack argument"
             raise Refused("EINVAL", message, insn=at)
 
 

@@ -118,13 +118,22 @@ def save_aux_ptr_type(env: Env, reg_type: int, *, allow_trust_mismatch: bool = F
         aux.ptr_type = reg_type
         return
     bases = {base_type(seen), base_type(reg_type)}
-    if not bases & _REWRITTEN:
+    faults = may_fault(seen) or may_fault(reg_type)
+    if not faults and not bases & _REWRITTEN:
         return
     if not allow_trust_mismatch or not bases <= _MEM_OR_BTF:
         env.refuse("EINVAL", "same insn cannot be used with different pointers")
     # The code for what is trusted less serves both.
     merged = PTR_TO_MEM if PTR_TO_MEM in bases else PTR_TO_BTF_ID
-    aux.ptr_type = merged | (seen | reg_type) & (PTR_UNTRUSTED | MEM_RDONLY)
+    if faults:
+        aux.ptr_type = merged | PTR_UNTRUSTED | (MEM_RDONLY if merged == PTR_TO_MEM else 0)
+    else:
+        aux.ptr_type = merged | (seen | reg_type) & MEM_RDONLY
+
+
+def may_fault(reg_type: int) -> bool:
+    """Types of pointers through which a load needs its fault caught (bpf_may_fault_on_deref)."""
+    return reg_type == PTR_TO_BTF_ID or bool(reg_type & PTR_UNTRUSTED)
 
 
 # ---- constants and addresses

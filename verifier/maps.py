@@ -93,9 +93,14 @@ def map_mem_size(spec: MapSpec) -> int:
 
 
 def check_map_access_type(env: Env, reg: Reg, off: int, size: int, access: int) -> None:
-    """Programs may not write into maps with F_RDONLY_PROG, nor read those with F_WRONLY_PROG."""
+    """Programs may not write into maps with F_RDONLY_PROG, nor read those with F_WRONLY_PROG.
+
+    A map of instructions gets the former when it is made.
+    """
     spec = reg.map.spec
     flags = spec.flags & (F_RDONLY_PROG | F_WRONLY_PROG)
+    if spec.type == MapType.INSN_ARRAY:
+        flags |= F_RDONLY_PROG
     if not flags:
         return
     tail = f"map forbidden, value_size={spec.value_size} off={reg.num.smin + off} size={size}"

@@ -150,14 +150,27 @@ def _exception_callback(program: Program) -> int | None:
     """Start of the function that a declaration tag of the main program names as its exception callback."""
     if program.btf is None or not program.func_info:
         return None
-    for text, component in program.btf.decl_tags(program.func_info[0].type_id):
-        if component == -1 and text.startswith(_EXCEPTION_TAG):
-            name = text.removeprefix(_EXCEPTION_TAG)
-            for info in program.func_info:
-                if program.btf.types[info.type_id].name == name and 0 < info.insn < len(program.insns):
-                    return info.insn
-            raise Refused("EINVAL", f"exception callback '{name}' could not be found in BTF")
-    return None
+    btf = program.btf
+    tags = [
+        text.removeprefix(_EXCEPTION_TAG)
+        for text, component in btf.decl_tags(program.func_info[0].type_id)
+        if component == -1 and text.startswith(_EXCEPTION_TAG)
+    ]
+    if not tags:
+        return None
+    if len(tags) > 1:
+        raise Refused("EEXIST", "multiple exception callback tags for main subprog")
+    func = btf.find(tags[0], Kind.FUNC)
+    if func is None:
+        raise Refused("ENOENT", f"exception callback '{tags[0]}' could not be found in BTF")
+    if btf.types[func].linkage != GLOBAL:
+        raise Refused("EINVAL", f"exception callback '{tags[0]}' must have global linkage")
+    starts = [info.insn for info in program.func_info if info.type_id == func]
+    if not starts:
+        raise Refused("EINVAL", "exception callback type id not found in func_info")
+    if 0 in starts:
+        raise Refused("EINVAL", "invalid exception callback insn_off in func_info: 0")
+    return starts[-1]
 
 
 def check_subprogs(insns: Sequence[Insn], starts: Sequence[int]) -> list[Function]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from bpf import isa
 from bpf.errors import InputError
 from bpf.maps import MapSpec, MapType
+from bpf.program import Program
 from emu.runtime import maps_checks as checks
-from emu.runtime.maps import Map, preset
+from emu.runtime.maps import BPF_MAP_SIZE, Map, preset
 from emu.runtime.maps_array import ArrayMap, PerCpuArrayMap
 from emu.runtime.maps_hash import HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap
 from emu.runtime.maps_lpm import LpmTrieMap
@@ -37,6 +39,9 @@ _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
     MapType.SOCKMAP: (checks.check_device, FdArrayMap),
 }
 
+_REFERENCES = frozenset(
+    {isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX, isa.PSEUDO_MAP_IDX_VALUE}
+)
 
 # Shapes that passed the checks: a campaign makes the same few maps again and again.
 _ALLOWED: set[tuple[int, int, int, int, int]] = set()
@@ -53,6 +58,32 @@ def type_name(number: int) -> str:
         return MapType(number).name.lower()
     except ValueError:
         return str(number)
+
+
+class UnnamedMap(Map):
+    """A map of a kind without a behaviour, which the program never names: it lies in memory, and nothing gets at it."""
+
+    def __init__(self, spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> None:
+        super().__init__(spec, index, memory, cpus)
+        self.place(BPF_MAP_SIZE, 0)
+
+
+def create_all(program: Program, memory: Memory, cpus: int = 1) -> tuple[Map, ...]:
+    """All maps of a program, as `create`. Those of unknown kinds may be there as long as the program does not name them."""
+    named = _named(program)
+    return tuple(
+        UnnamedMap(spec, i, memory)
+        if spec.type not in _KINDS and i not in named
+        else create(spec, i, memory, cpus)
+        for i, spec in enumerate(program.maps)
+    )
+
+
+def _named(program: Program) -> set[int]:
+    """Indices of the maps that an instruction of the program, or another of its maps, refers to."""
+    loads = {insn.imm for insn in program.insns if insn.code == isa.LD_IMM64 and insn.src in _REFERENCES}
+    inner = {name for spec in program.maps for _, name in spec.inner_maps}
+    return loads | {i for i, spec in enumerate(program.maps) if spec.name in inner}
 
 
 def create(spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> Map:

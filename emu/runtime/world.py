@@ -15,7 +15,7 @@ from emu.runtime.contexts import Context
 from emu.runtime.environment import Environment
 from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.maps import Map
-from emu.runtime.maps_create import create
+from emu.runtime.maps_create import create_all
 from emu.runtime.maps_slots import ProgArrayMap
 from emu.runtime.memory import Memory
 from emu.runtime.packet import Packet
@@ -62,9 +62,7 @@ class World:
         self.env = Environment(seed)
         self.trace: list[str] = []
         self.state: dict[str, Any] = {}  # what helpers and kfuncs remember from run to run
-        self.maps: tuple[Map, ...] = tuple(
-            create(spec, i, memory, cpus) for i, spec in enumerate(program.maps)
-        )
+        self.maps: tuple[Map, ...] = create_all(program, memory, cpus)
         self._by_addr = {one.addr: one for one in self.maps}
         self._prepared: Prepared | None = None
         self.context: Context | None = None
