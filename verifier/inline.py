@@ -21,12 +21,16 @@ JIFFIES64 = 118
 GET_CURRENT_TASK_BTF = 158
 FOR_EACH_MAP_ELEM = 164
 LOOP = 181
+GET_FUNC_IP, GET_FUNC_ARG, GET_FUNC_RET, GET_FUNC_ARG_CNT = 173, 183, 184, 185
+KPTR_XCHG = 194
 MAP_LOOKUP_PERCPU = 195
 _ARRAY_VALUES = 296  # offsetof(struct bpf_array, value)
 _ELEM_KEY = 48  # offsetof(struct htab_elem, key)
 _ELEM_LRU_REF = 35  # offsetof(struct htab_elem, lru_node) + offsetof(struct bpf_lru_node, ref)
 _MAX_LOOPS = 8 << 20
 _E2BIG = 7
+_EINVAL = 22
+_EOPNOTSUPP = 95
 _LOOP_SPILLS = 24  # r6, r7, r8
 
 _MOV = isa.ALU64 | isa.MOV
@@ -47,6 +51,30 @@ CASTS = frozenset({"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
 CAST = Insn(_MOV_X, 0, 1)
 
 
+_KPTR_SWAP = (Insn(_MOV_X, 0, 2), Insn(isa.STX | isa.ATOMIC | isa.DW, 1, 0, 0, isa.XCHG))
+_ARG_COUNT = (Insn(_LOAD64, 0, 1, -8), Insn(isa.ALU64 | isa.AND, 0, imm=0xFF))
+_ARGUMENT = (
+    Insn(isa.JMP32 | isa.JGE | isa.X, 2, 0, 6),
+    Insn(isa.ALU64 | isa.LSH, 2, imm=3),
+    Insn(_ADD | isa.X, 2, 1),
+    Insn(_LOAD64, 0, 2),
+    Insn(_STORE64, 3, 0),
+    Insn(_MOV, 0),
+    Insn(isa.OP_JA, off=1),
+    Insn(_MOV, 0, imm=-_EINVAL),
+)
+_RETURNED = (
+    *_ARG_COUNT,
+    Insn(isa.ALU64 | isa.LSH, 0, imm=3),
+    Insn(_ADD | isa.X, 0, 1),
+    Insn(_LOAD64, 3, 0),
+    Insn(_STORE64, 2, 3),
+    Insn(_MOV, 0),
+)
+# Programs that run when the function has returned.
+_AFTER = frozenset({"trace_fexit", "trace_fsession", "modify_return"})
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One instruction of a replacement. symbol: what is called or loaded there. callback: it calls the loop's function."""
@@ -56,8 +84,14 @@ class Piece:
     callback: bool = False
 
 
-def replacement(helper: int, spec: MapSpec | None) -> Sequence[Piece] | None:
-    """What stands for a call of `helper`; spec: the map that it always has. None: the call stays."""
+def replacement(helper: int, spec: MapSpec | None, attach: str = "") -> Sequence[Piece] | None:
+    """What stands for a call of `helper`; spec: the map that it always has. None: the call stays.
+
+    attach: how a program of type tracing is attached ("trace_fexit"), "" for all other types.
+    """
+    inlined = _KPTR_SWAP if helper == KPTR_XCHG else _of_traced(helper, attach) if attach else None
+    if inlined is not None:
+        return tuple(map(Piece, inlined))
     if helper == JIFFIES64:
         return (
             Piece(Insn(isa.LD_IMM64, 0), "jiffies"),
@@ -75,6 +109,19 @@ def replacement(helper: int, spec: MapSpec | None) -> Sequence[Piece] | None:
         return lookup(spec)
     symbol = _OPERATIONS.get((helper, spec.type))
     return None if symbol is None else (Piece(Insn(isa.OP_CALL), symbol),)
+
+
+def _of_traced(helper: int, attach: str) -> Sequence[Insn] | None:
+    """What a tracing program asks of the function that it is attached to: it stands in front of the context."""
+    if helper == GET_FUNC_IP:
+        return (Insn(_LOAD64, 0, 1, -16),)
+    if helper == GET_FUNC_RET:
+        return _RETURNED if attach in _AFTER else (Insn(_MOV, 0, imm=-_EOPNOTSUPP),)
+    if attach == "trace_raw_tp":
+        return None  # the number of arguments is that of the tracepoint's prototype
+    if helper == GET_FUNC_ARG_CNT:
+        return _ARG_COUNT
+    return (*_ARG_COUNT, *_ARGUMENT) if helper == GET_FUNC_ARG else None
 
 
 def _array_lookup(spec: MapSpec) -> Sequence[Piece]:
