@@ -155,8 +155,6 @@ class _Draft:
             return _may_goto(at + 1 + insn.off, self.depths[self._number(at)])
         if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
             return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
-        if _is_swap32(insn) and self.trimmed.origin[at] in self.facts.narrow:
-            return (Item(insn), Item(_ZEXT_R0))
         if is_bpf_call(insn):
             return (Item(insn, at + insn.imm + 1),)
         if insn.is_call:
@@ -166,8 +164,12 @@ class _Draft:
         origin = self.trimmed.origin[at]
         if origin in self.facts.probed:
             insn = replace(insn, code=_PROBES[insn.mode] | insn.code & ~isa.MODE_MASK)
+        elif origin in self.facts.in_arena and insn.cls == isa.ALU64:
+            insn = replace(insn, code=isa.ALU | insn.code & ~isa.CLASS_MASK)
         elif origin in self.facts.in_arena:
             insn = replace(insn, code=_ARENA[insn.mode] | insn.code & ~isa.MODE_MASK)
+        if _is_swap32(self.insns[at]) and origin in self.facts.narrow:
+            return (Item(insn), Item(_ZEXT_R0))
         return (Item(insn),)
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
