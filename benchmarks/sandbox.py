@@ -4,7 +4,7 @@ The baseline is what one writes first: a new Uc a program, stack and code mapped
 reads its arguments with reg_read and mem_read, and an instruction count as the limit.
 
     python -m benchmarks.sandbox            a table
-    python benchmarks/sandbox.py --rss      memory over 20,000 fresh programs
+    python -m benchmarks.sandbox --rss      memory over 100,000 fresh programs
 """
 
 import resource
@@ -131,7 +131,9 @@ def baseline(code: bytes, stub: int) -> int:
 
 
 def rss() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """KiB of this process that are in memory now."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
 
 
 def _prepared() -> tuple[Machine, list[Image], list[Sandbox], list[bytes]]:
@@ -190,8 +192,8 @@ def main() -> None:
 def report_rss(machine: Machine, codes: list[bytes]) -> None:
     fast = Fast(machine, codes)
     print(f"{'programs':>9} {'KiB':>7}")
-    for round_ in range(101):
-        if round_ % 10 == 0:
+    for round_ in range(501):
+        if round_ == 5 or round_ % 50 == 0:
             print(f"{round_ * 200:9} {rss():7}", flush=True)
         fast.fresh()
 

@@ -14,7 +14,7 @@ from emu.compare import Difference, compare, without_inlined
 from emu.interp import Interpreter
 from emu.outcome import Outcome
 from emu.runtime.world import World
-from emu.sandbox import Machine, Sandbox
+from emu.sandbox import Checks, Machine, Sandbox
 from jit import compile_program
 from jit.image import Image
 from jit.profile import DEFAULT, Profile
@@ -27,7 +27,7 @@ PRECISE_SECONDS = 10.0  # a run in precise mode, which watches 300,000 instructi
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run: seed of the runtime's deterministic values; budget in BPF instructions a run; seconds of native
-    time a run; unverified: run what the verifier rejects, too."""
+    time a run; unverified: run what the verifier rejects, too; rules: what the sandbox demands of native code."""
 
     seed: int = 0
     budget: int = 4_000_000
@@ -35,6 +35,7 @@ class Options:
     unverified: bool = False
     profile: Profile = DEFAULT
     mode: str = "kernel"
+    rules: Checks = field(default_factory=Checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Pipeline:
             seconds=seconds,
             programs=self._tail_images(request.program, others),
             profile=self.options.profile,
+            rules=self.options.rules,
         )
         runs = tuple(engine.run(run) for run in request.runs)
         extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from errno import EPIPE
 from functools import wraps
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -16,6 +16,7 @@ from bpf.errors import BpfemuError, InputError
 from emu.load import Loaded, load_file
 from emu.pipeline import ENGINES, Options
 from emu.runtime.kfuncs import load as load_module
+from emu.sandbox import Checks
 from jit.profile import PRESETS
 
 AGREES, DIFFERS, BAD_INPUT, REJECTED, OUR_FAULT = range(5)
@@ -140,11 +141,15 @@ def run_options(function: F) -> F:
         mode: str,
         unverified: bool,
         kfunc_files: tuple[str, ...],
+        align: Literal["kernel", "sysv"],
+        extended: tuple[str, ...],
+        dirty: tuple[str, ...],
         **rest: Any,
     ) -> Any:
         for file in kfunc_files:
             load_module(file)
-        options = Options(seed, budget, seconds, unverified, PRESETS[profile], mode)
+        rules = Checks(align, frozenset(extended), frozenset(dirty))
+        options = Options(seed, budget, seconds, unverified, PRESETS[profile], mode, rules)
         return function(*args, options=options, **rest)
 
     decorators = [
@@ -154,6 +159,9 @@ def run_options(function: F) -> F:
         click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
         mode_option,
         click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),
+        click.option("--align", type=click.Choice(["kernel", "sysv"]), default="kernel", show_default=True, help="Stack alignment at calls: 8 bytes, or 16."),
+        click.option("--extended", multiple=True, metavar="KFUNC", help="It relies on narrow arguments being extended; * for all (repeatable)."),
+        click.option("--dirty", multiple=True, metavar="KFUNC", help="Its narrow results have rubbish in the upper bits; * for all (repeatable)."),
         click.option("--kfuncs", "kfunc_files", multiple=True, metavar="FILE.py", help="Python module with more kfuncs (repeatable)."),
     ]  # fmt: skip
     decorated: Any = wrapper

@@ -57,8 +57,25 @@ def replace_at(place: str, fault: Fault) -> Callable[[], None]:
             return _replace_row(right, int(key.rstrip("]"), 0), fault)
     except (ImportError, AttributeError, KeyError) as error:
         raise InternalError(f"mutant: there is no {place}: {error}") from error
-    setattr(owner, name, fault(right))
-    return lambda: setattr(owner, name, right)
+    wrong = fault(right)
+    rows = [(table, key) for table in _tables(owner) for key, value in table.items() if value is right]
+
+    def put(thing: Any) -> None:
+        setattr(owner, name, thing)
+        for table, row in rows:
+            table[row] = thing
+
+    put(wrong)
+    return lambda: put(right)
+
+
+def _tables(owner: Any) -> list[dict[Any, Any]]:
+    """Tables of a class, in which its own functions may stand, too."""
+    return (
+        [value for value in vars(owner).values() if isinstance(value, dict)]
+        if isinstance(owner, type)
+        else []
+    )
 
 
 def _replace_row(table: MutableMapping[int, Any], key: int, fault: Fault) -> Callable[[], None]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from bpf.helpers import HELPERS, VARIANTS
 from bpf.kfuncs import KFUNCS
+from bpf.proto import FuncProto
 from emu.runtime.callback import HelperResult
 from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.traps import HelperTrap
@@ -26,13 +27,17 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """name: as it is recorded. nargs: parameters. void: returns nothing, so that rax is rubbish afterwards."""
+    """name: as it is recorded. nargs: parameters. void: returns nothing, so that rax is rubbish afterwards.
+
+    number: of a helper. proto: of a kfunc.
+    """
 
     name: str
     kind: Literal["helper", "kfunc", "internal", "unknown"]
     nargs: int
     void: bool = False
     number: int = 0
+    proto: FuncProto | None = None
 
     @property
     def stack_words(self) -> int:
@@ -63,5 +68,5 @@ def callee_of(symbol: str) -> Callee:
     kfunc = KFUNCS.get(symbol)
     if kfunc is not None:
         proto = kfunc.proto
-        return Callee(symbol, "kfunc", min(len(proto.params), MAX_ARGS), proto.ret.kind == "void")
+        return Callee(symbol, "kfunc", min(len(proto.params), MAX_ARGS), proto.ret.kind == "void", 0, proto)
     return Callee(symbol, "unknown", 0)

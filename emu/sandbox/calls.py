@@ -156,6 +156,8 @@ class Conversation:
             self._entered(),
         )
         if callee.kind != "internal":
+            if callee.proto is not None:
+                self._violate(checks.narrow_arguments(args, callee.proto, self.rules, site, callee.name))
             if len(self.rows) < LIMIT:
                 self.rows.append(row)
             else:
@@ -177,6 +179,8 @@ class Conversation:
     def _answer(self, row: Row, record: Record, result: int) -> bool:
         result &= isa.U64
         row.ret = 0 if row.callee.void else result
+        if row.callee.proto is not None:
+            result = checks.dirtied(result, row.callee.proto, self.rules, row.callee.name)
         quiet = record.state == control.QUIET_CALL
         value = addresses.POISON["rax"] if row.callee.void else result
         self.machine.control.answer(control.RETURN_QUIET if quiet else control.RETURN, value)

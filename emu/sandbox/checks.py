@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bpf.proto import FuncProto
 from emu.outcome import Violation
 from emu.sandbox import addresses
 from emu.sandbox.control import Exit
@@ -27,9 +28,16 @@ _LASTING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Which rules hold. kernel: 8-byte stack alignment, as the kernel is built. sysv: 16 bytes at each call."""
+    """Which rules hold. kernel: 8-byte stack alignment, as the kernel is built. sysv: 16 bytes at each call.
+
+    The convention leaves the upper bits of narrow values open, and a compiler may rely on what its neighbour does:
+    extended: kfuncs that rely on arguments extended to 64 bits; dirty: kfuncs whose narrow results come with rubbish in
+    the upper bits. Names, or "*" for all.
+    """
 
     profile: Literal["kernel", "sysv"] = "kernel"
+    extended: frozenset[str] = frozenset()
+    dirty: frozenset[str] = frozenset()
 
     @property
     def align(self) -> int:
@@ -58,6 +66,36 @@ def at_call(rsp: int, flag_word: int, checks: Checks, site: Site | None, callee:
         what = f"rsp at the call of {callee}, for {checks.align}-byte alignment"
         out.append(violation("stack-alignment", site, function, want, rsp, what))
     return out
+
+
+def narrow_arguments(
+    args: tuple[int, ...], proto: FuncProto, checks: Checks, site: Site | None, callee: str
+) -> list[Violation]:
+    """Narrow arguments whose upper bits are not what the callee relies on."""
+    if not checks.extended & {callee, "*"}:
+        return []
+    function = site.function.name if site else ""
+    return [
+        violation(
+            "narrow-argument",
+            site,
+            function,
+            want,
+            have,
+            f"argument {number} of {callee}, {param.type} {param.name}",
+        )
+        for number, (param, have) in enumerate(zip(proto.params, args, strict=False), 1)
+        if (want := param.type.extend(have)) != have
+    ]
+
+
+def dirtied(value: int, proto: FuncProto, checks: Checks, callee: str) -> int:
+    """A result as it comes back in rax: with rubbish above its type, where the callee leaves some."""
+    bits = 8 if proto.ret.kind == "bool" else proto.ret.bits
+    if not checks.dirty & {callee, "*"} or proto.ret.kind not in ("int", "bool", "enum") or bits >= 64:
+        return value
+    mask = (1 << bits) - 1
+    return value & mask | addresses.POISON["rax"] & ~mask
 
 
 def return_address(site: Site | None, callee: str, found: int) -> Violation:
