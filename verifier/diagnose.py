@@ -396,7 +396,7 @@ class Diagnosis:
             names["scalar"] = "Pass an integer scalar length for this memory argument."
             names["constant"] = "memory size"
         names["type"] = f"({param.type})"
-        names["target"] = f"({param.type.to})"
+        names["target"] = "(struct bpf_map)" if param.name.endswith("__map") else f"({param.type.to})"
         return names
 
     def _policy(self, row: Row, match: "re.Match[str]", about: About) -> str:

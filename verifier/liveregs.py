@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from bpf.insn import Insn
+from bpf.kfuncs import KFUNCS
 from verifier.availability import callable_helper
 from verifier.flow import Flow
 
@@ -30,7 +31,10 @@ def num_params(env: "Env", at: int) -> int | None:
         helper = callable_helper(env, insn.imm)
         return None if helper is None else helper.nargs
     if insn.src == isa.PSEUDO_KFUNC_CALL and at in env.kfuncs:
-        return len(env.kfuncs[at].params)
+        proto = env.kfuncs[at]
+        kfunc = KFUNCS.get(proto.name)
+        # one that gets the program, too, which no caller passes
+        return len(proto.params) + (kfunc is not None and "implicit_args" in kfunc.flags)
     return None
 
 

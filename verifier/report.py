@@ -286,7 +286,7 @@ def _scalar_text(num: Num) -> str:
 def _object_text(reg: Reg, base: int, offset: str) -> str:
     name = ""
     if base == regs.PTR_TO_BTF_ID and reg.btf_id:
-        name = f"struct {btf_type_name(reg.btf, reg.btf_id)}"
+        name = f"(struct {btf_type_name(reg.btf, reg.btf_id)})"
     if base == regs.PTR_TO_BTF_ID and reg.type & regs.MEM_ALLOC:
         kind = "borrowed" if reg.type & regs.NON_OWN_REF else "owned"
         return f"{kind} allocated object pointer{f' type={name}' if name else ''}"

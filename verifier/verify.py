@@ -183,7 +183,9 @@ def _structure_block(program: Program, progress: _Progress, no: Refused) -> str:
     def text_of(at: int) -> str:
         return insn_text(program.insns, at, names.get(at), resolved=progress.resolved)
 
-    code = Code(program, program.insns, progress.found(program), text_of)
+    # until then line_info is not looked at either
+    shown = program if progress.resolved else replace(program, line_info=())
+    code = Code(shown, program.insns, progress.found(program), text_of)
     return structure_block(code, no.messages[-1], no.insn)
 
 
