@@ -68,7 +68,7 @@ def _insns(image: Image, number: int) -> list[JsonObject]:
         one: JsonObject = {
             "insn": slot,
             "origin": verified.origin[slot],
-            "text": disasm(insn, following),
+            "text": "tail call" if insn.code == isa.OP_TAIL_CALL else disasm(insn, following),
             "off": offsets[at],
             "len": end - offsets[at],
         }
