@@ -7,6 +7,7 @@ pass, when only constants are known.
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
+from bpf.btf import Kind
 from bpf.helpers import Arg
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS, STRUCTS
@@ -83,13 +84,23 @@ def kfunc_bytes(env: "Env", constants: State, at: int, argno: int) -> int:
             return _MAX_STACK
         size = known
     else:
-        size = type_size(param.type.to)
+        size = _pointed_size(env, param.type.to)
         if size < 0:
             return ANY
     kfunc = KFUNCS.get(proto.name)
     if (argno == 1 and kfunc is not None and "iter_new" in kfunc.flags) or param.name.endswith("__uninit"):
         return -size
     return size
+
+
+def _pointed_size(env: "Env", ctype: CType) -> int:
+    """As type_size; of a struct that is not listed, what the program's own BTF says."""
+    size = type_size(ctype)
+    btf = env.program.btf
+    if size >= 0 or btf is None or ctype.kind != "struct":
+        return size
+    found = btf.find(ctype.name.split()[-1], Kind.STRUCT)
+    return size if found is None else btf.type(found).size
 
 
 def type_size(ctype: CType) -> int:
