@@ -8,7 +8,7 @@ is described by relocations (jit.place fills them in).
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import ClassVar, Final
 
 from bpf import isa
 from bpf.helpers import HELPERS
@@ -30,6 +30,7 @@ from jit.relax import Relaxation, Site, Unsettled
 from jit.x64.encoder import form
 
 _ENDBR: Final = form("endbr64")()
+_PASSES_WITHOUT_JUMPS: Final = 3
 _STX_DW: Final = isa.STX | isa.MEM | isa.DW
 _MOV64_K: Final = isa.ALU64 | isa.MOV | isa.K
 _MAP_POINTERS: Final = (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX)
@@ -59,17 +60,6 @@ class _Function:
         self.pieces: dict[int, Emitted] = {}  # finished instructions that carry more than bytes
         self.jumps: dict[int, Jump] = {}
         self.first_exit: int | None = None
-        self.finish: dict[Special, Callable[[int, Insn], Emitted]] = {
-            Special.LD_IMM64: self._ld_imm64,
-            Special.SECOND_SLOT: self._second_slot,
-            Special.CALL: self._call,
-            Special.EXIT: self._exit,
-            Special.TAIL_CALL: self._tail_call,
-            Special.GOTOX: self._gotox,
-            Special.PERCPU: self._percpu,
-            Special.STACK_ARG: self._stack_arg,
-            Special.PROBE: self._probe,
-        }
 
     def compile(self) -> NativeFunction:
         parts = self._lower()
@@ -80,9 +70,7 @@ class _Function:
         self._name_numbers(codes)
         self._mark_indirect_targets(codes)
         head = layout.prologue(self.plan)
-        relaxation, passes = self._relax(codes, len(head.code))
-        for number, index in enumerate(self.jumps):
-            codes[index] += relaxation.code(number)
+        passes = self._relax(codes, len(head.code)) if self.jumps else _PASSES_WITHOUT_JUMPS
         offsets = tuple(accumulate(map(len, codes), initial=len(head.code)))
         relocs, extable, pokes = self._collect(head, offsets)
         return NativeFunction(
@@ -145,9 +133,11 @@ class _Function:
             return part
         assert isinstance(part, Special)
         try:
-            emitted = self.finish[part](index, self.body[index])
+            emitted = self._FINISH[part](self, index, self.body[index])
         except CannotLower as error:
             raise self._error(index, error) from None
+        if isinstance(emitted, bytes):
+            return emitted
         if emitted.fields or emitted.extable or emitted.poke or emitted.moves:
             self.pieces[index] = emitted
         return emitted.code
@@ -161,12 +151,14 @@ class _Function:
         self.jumps[index] = jump
         return jump.head
 
-    def _ld_imm64(self, index: int, insn: Insn) -> Emitted:
+    def _ld_imm64(self, index: int, insn: Insn) -> Emitted | bytes:
         if index + 1 >= len(self.body) or self.body[index + 1].code != 0:
             raise CannotLower("ld_imm64 without its second slot")
         upper = self.body[index + 1].imm
         dst = self.mode.reg(insn.dst)
         slot = self.sub.start + index
+        if insn.src == 0 and slot not in self.verified.symbols:
+            return alu.mov_imm64(dst, insn.imm & isa.U32 | (upper & isa.U32) << 32)
         out = Emitted()
         if insn.src in _MAP_POINTERS or insn.src in _MAP_VALUES:
             if not 0 <= insn.imm < len(self.verified.program.maps):
@@ -194,10 +186,10 @@ class _Function:
                 self.pieces[index] = piece
                 codes[index] = piece.code
 
-    def _second_slot(self, index: int, _insn: Insn) -> Emitted:
+    def _second_slot(self, index: int, _insn: Insn) -> bytes:
         if index == 0 or self.body[index - 1].code != isa.LD_IMM64:
             raise CannotLower("unknown opcode 00")
-        return Emitted()
+        return b""
 
     def _function_at(self, slot: int) -> int:
         try:
@@ -228,12 +220,12 @@ class _Function:
             raise CannotLower(f"unknown helper {insn.imm}")
         return HELPERS[insn.imm].symbol or HELPERS[insn.imm].name
 
-    def _exit(self, index: int, _insn: Insn) -> Emitted:
+    def _exit(self, index: int, _insn: Insn) -> Emitted | bytes:
         if self.first_exit is None:
             self.first_exit = index
             return layout.epilogue(self.plan)
         self.jumps[index] = LATER_EXIT
-        return Emitted()
+        return b""
 
     def _tail_call(self, index: int, insn: Insn) -> Emitted:
         if not self.sub.tail_call_reachable:
@@ -248,15 +240,15 @@ class _Function:
     def _percpu(self, index: int, insn: Insn) -> Emitted:
         return calls.percpu(self.mode.reg(insn.dst), self.mode.reg(insn.src), self.sub.start + index)
 
-    def _stack_arg(self, _index: int, insn: Insn) -> Emitted:
+    def _stack_arg(self, _index: int, insn: Insn) -> bytes:
         if isa.store_slot(insn.off) >= self.sub.out_stack_args:
             raise CannotLower(
                 f"stack argument at r11{insn.off:+d}, but the function has {self.sub.out_stack_args}"
             )
         off = self.plan.native_off(insn.off)
         if insn.code == _STX_DW:
-            return Emitted(store_reg(isa.DW, FP, off, self.mode.reg(insn.src)))
-        return Emitted(store_number(isa.DW, FP, off, insn.imm))
+            return store_reg(isa.DW, FP, off, self.mode.reg(insn.src))
+        return store_number(isa.DW, FP, off, insn.imm)
 
     def _probe(self, _index: int, insn: Insn) -> Emitted:
         return probe(insn, self.mode)
@@ -273,7 +265,8 @@ class _Function:
 
     # ---- step 3: sizes of jumps
 
-    def _relax(self, codes: Sequence[bytes], prologue: int) -> tuple[Relaxation, int]:
+    def _relax(self, codes: list[bytes], prologue: int) -> int:
+        """Append the jumps to the code in front of them; the number of passes that the kernel makes."""
         ends = list(accumulate(map(len, codes), initial=prologue))
         indices = list(self.jumps)  # ascending
         sites = []
@@ -290,7 +283,9 @@ class _Function:
             passes = relaxation.run(several=self.verified.several_functions)
         except Unsettled as error:
             raise self._error(None, f"{self.sub.name}: {error}") from None
-        return relaxation, passes
+        for number, index in enumerate(indices):
+            codes[index] += relaxation.code(number)
+        return passes
 
     # ---- step 4: what the pieces carried, at its final offset
 
@@ -309,3 +304,16 @@ class _Function:
                 bypass, target = piece.poke
                 pokes.append(Poke(slot, self.body[index].imm, base + bypass, base + target))
         return tuple(relocs), tuple(extable), tuple(pokes)
+
+    # How what needs more than itself is finished; bytes where nothing comes with them.
+    _FINISH: ClassVar[dict[Special, Callable[["_Function", int, Insn], Emitted | bytes]]] = {
+        Special.LD_IMM64: _ld_imm64,
+        Special.SECOND_SLOT: _second_slot,
+        Special.CALL: _call,
+        Special.EXIT: _exit,
+        Special.TAIL_CALL: _tail_call,
+        Special.GOTOX: _gotox,
+        Special.PERCPU: _percpu,
+        Special.STACK_ARG: _stack_arg,
+        Special.PROBE: _probe,
+    }

@@ -64,8 +64,6 @@ class Relaxation:
 
     def run(self, *, several: bool) -> int:
         """All passes; `several`: the program has more functions, so one more with padding. Returns their number."""
-        if not self._sites:
-            return 3
         length = -1
         for done in range(MAX_PASSES):
             now = self._pass(padding=done >= PADDING_PASSES)
