@@ -5,38 +5,29 @@ the pointer of an arithmetic instruction; {call} {helper} {argument} {wanted} {s
 and its argument. Source: kernel/bpf/diagnostics.c and its callers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bpf import isa
-from bpf.helpers import HELPERS
 from verifier import reasons, regs
-from verifier.history import History, Place, arg_place, reg_place
+from verifier.blocks import BlockWriter, filled
+from verifier.history import reg_place
 from verifier.num import Num
 from verifier.reasons import Row
 from verifier.regs import SCALAR_VALUE, Reg
 from verifier.report import Code, Report, is_unbounded, plain_text, range_text
-from verifier.state import REF_TYPE_IRQ, REF_TYPE_LOCK, REF_TYPE_RES_LOCK, REF_TYPE_RES_LOCK_IRQ
 from verifier.statelog import reg_type_str
 from verifier.wording import argno_name
 
 if TYPE_CHECKING:
     import re
 
-    from verifier.env import Env
 
 _ORDINALS: Final = (
     "", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
     "twelfth",
 )  # fmt: skip
 _MAX_VAR_OFF: Final = 1 << 29
-_WAYS: Final = {
-    reasons.RCU: "RCU read-side critical sections cannot call operations that may sleep",
-    reasons.PREEMPT: "preemption-disabled code cannot call operations that may sleep",
-    reasons.IRQ: "IRQ-disabled code cannot call operations that may sleep",
-    reasons.LOCK: "code holding a BPF spin lock cannot call operations that may sleep",
-}
-_NO_SECTION: Final = "non-sleepable program"
 
 
 class MemAccess(NamedTuple):
@@ -74,23 +65,15 @@ def structure_block(code: Code, message: str, insn: int | None) -> str:
         "end": len(code.insns) - 1,
     }
     report = Report(code, row.shape, row.problem)
-    report.reason(_filled(row.reason, match, names))
+    report.reason(filled(row.reason, match, names))
     report.section("At")
     report.at(insn, "error", row.problem)
     report.suggestion(row.suggestion)
     return report.text()
 
 
-def _filled(text: str, match: "re.Match[str]", names: Mapping[str, object]) -> str:
-    return text.format("", *match.groups(), **names) if "{" in text else text
-
-
-class Diagnosis:
+class Diagnosis(BlockWriter):
     """Explains the refusals of one verification. history: what happened on the path so far."""
-
-    def __init__(self, env: "Env") -> None:
-        self.env = env
-        self.history = History(env)
 
     def block(self, message: str, about: About) -> str:
         """The block for a refusal of the current instruction; "" where it has none."""
@@ -173,52 +156,12 @@ class Diagnosis:
             "Constrain the memory size to a non-negative value smaller than BPF_MAX_VAR_SIZ before this call.",
         )
 
-    # ---- parts
-
-    def _code(self) -> Code:
-        env = self.env
-        return Code(env.program, env.insns, env.layout.functions, env.insn_text)
-
-    def _report(self, category: str, problem: str) -> Report:
-        return Report(self._code(), category, problem)
-
-    def _at(self, report: Report, message: str) -> None:
-        report.section("At")
-        report.at(self.env.insn_idx, "error", message)
-
-    def _path(self, report: Report, place: Place) -> None:
-        report.path(self.history.of_value(place))
-
-    def _argument_path(self, report: Report, slot: int) -> None:
-        events = self.history.of_value(arg_place(self.env.func, slot))
-        if events:
-            report.path(events)
-
-    def _place(self, name: str) -> tuple[Reg, int]:
-        """State of what a message calls R3 or *(R11-8), and the register's number, -1 for a slot."""
-        if name[0] == "R":
-            return self.env.regs[int(name[1:])], int(name[1:])
-        slot = int(name[6:-1]) // 8 - 1
-        return self.env.func.stack_args[slot], -1
-
-    def _callee(self) -> str:
-        env = self.env
-        insn = env.insns[env.insn_idx]
-        if insn.src == isa.PSEUDO_CALL:
-            name = env.layout.starting_at(env.insn_idx + insn.imm + 1).name
-        elif insn.src == isa.PSEUDO_KFUNC_CALL:
-            name = env.kfuncs[env.insn_idx].name
-        else:
-            helper = HELPERS.get(insn.imm)
-            name = "" if helper is None else helper.name
-        return name or "call"
-
     # ---- shapes
 
     def _plain_shape(self, row: Row, match: "re.Match[str]", about: About) -> str:
         del about
         report = self._report(row.shape, row.problem)
-        report.reason(_filled(row.reason, match, {}))
+        report.reason(filled(row.reason, match, {}))
         self._at(report, row.problem)
         report.suggestion(row.suggestion)
         return report.text()
@@ -239,10 +182,10 @@ class Diagnosis:
             keep = "Tighten the scalar bounds before the arithmetic so the resulting pointer remains within the allowed range."
         names = {"pointer": number, "plain": plain, "outside": outside, "keep": keep}
         report = self._report(row.shape, row.problem)
-        report.reason(_filled(row.reason, match, names))
+        report.reason(filled(row.reason, match, names))
         self._at(report, row.problem)
         self._path(report, reg_place(env.func, number))
-        report.suggestion(_filled(row.suggestion, match, names))
+        report.suggestion(filled(row.suggestion, match, names))
         return report.text()
 
     def _deref(self, row: Row, match: "re.Match[str]", about: About) -> str:
@@ -350,7 +293,7 @@ class Diagnosis:
             "end": num.umax + off + size,
             "bytes": size,
         }
-        proof = _filled(row.reason, match, names)
+        proof = filled(row.reason, match, names)
         report = self._report(reasons.MEMORY, "access outside bounds")
         report.reason(
             f"The verifier cannot prove offset + access_size <= object_size. Here, {proof}."
@@ -375,8 +318,8 @@ class Diagnosis:
         reg, number = self._place(name)
         argno = number if number >= 0 else isa.MAX_REG_ARGS + int(name[6:-1]) // 8
         names = {"argument": plain_text(reg.type), **self._kfunc_names(argno)}
-        reason = _filled(row.reason, match, names)
-        return self.call_argument(argno, reason, _filled(row.suggestion, match, names))
+        reason = filled(row.reason, match, names)
+        return self.call_argument(argno, reason, filled(row.suggestion, match, names))
 
     def _kfunc_names(self, argno: int) -> dict[str, str]:
         env = self.env
@@ -402,117 +345,10 @@ class Diagnosis:
     def _policy(self, row: Row, match: "re.Match[str]", about: About) -> str:
         del about
         imm = self.env.insns[self.env.insn_idx].imm
-        operation = _filled(row.problem, match, {"helper": f"{self._callee()}#{imm}"})
+        operation = filled(row.problem, match, {"helper": f"{self._callee()}#{imm}"})
         report = self._report(reasons.POLICY, "operation is not allowed")
         report.reason(f"The {operation} is not allowed: {row.reason}.")
         self._at(report, f"policy check failed for {operation}")
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    # ---- critical sections
-
-    def _depth(self, section: str) -> int:
-        state = self.env.cur_state
-        if section == reasons.RCU:
-            return state.active_rcu_locks
-        if section == reasons.PREEMPT:
-            return state.active_preempt_locks
-        if section == reasons.IRQ:
-            return sum(ref.type == REF_TYPE_IRQ for ref in state.refs)
-        return state.active_locks
-
-    def _open_section(self) -> str:
-        state = self.env.cur_state
-        if state.active_rcu_locks:
-            return reasons.RCU
-        if state.active_preempt_locks:
-            return reasons.PREEMPT
-        if state.active_irq_id:
-            return reasons.IRQ
-        return reasons.LOCK if state.active_locks else ""
-
-    def _inside(self, section: str) -> str:
-        depth = self._depth(section)
-        if depth == 1:
-            return f"an active {section} (depth 1)"
-        return f"{depth} active {section}s (depth {depth})"
-
-    def _forbidden(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        operation = _filled(row.problem, match, {})
-        section = self._open_section()
-        report = self._report(reasons.CONTEXTS, "operation is not allowed in this context")
-        text = f"The operation {operation} cannot be used in {section or _NO_SECTION}"
-        if section:
-            text += f" because {_WAYS[section]}. This path is still inside {self._inside(section)}"
-        report.reason(f"{text}.")
-        self._at(report, f"{operation} is not allowed in {section or _NO_SECTION}")
-        if section:
-            report.path(self.history.of_section(section, self._depth(section)))
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    def _active(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        operation = _filled(row.problem, match, {"call": self._callee()})
-        section = row.reason
-        report = self._report(reasons.CONTEXTS, "operation is not allowed in this context")
-        report.reason(
-            f"The operation {operation} cannot be used while this path is still inside {self._inside(section)}."
-            " Leave the region before this operation."
-        )
-        self._at(report, f"{operation} is not allowed before leaving {section}")
-        report.path(self.history.of_section(section, self._depth(section)))
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    def _required(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        operation, section = match.group(1), row.reason
-        report = self._report(reasons.CONTEXTS, "required context is not active")
-        report.reason(
-            f"The operation {operation} requires an active {section}, but this path is outside one."
-        )
-        self._at(report, f"{operation} requires {section}")
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    def _underflow(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        operation, section = match.group(1), row.reason
-        report = self._report(reasons.CONTEXTS, "unmatched context exit")
-        report.reason(
-            f"The operation {operation} tries to leave {section}, but this path has no active {section} to leave."
-            " The current depth is 0."
-        )
-        self._at(report, f"{operation} has no matching enter on this path")
-        report.path(self.history.of_section(section, 0))
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    def _irq(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        report = self._report(reasons.RESOURCES, row.problem)
-        report.reason(_filled(row.reason, match, {}))
-        self._at(report, row.problem)
-        depth = self._depth(reasons.IRQ)
-        if depth:
-            report.path(self.history.of_section(reasons.IRQ, depth))
-        report.suggestion(row.suggestion)
-        return report.text()
-
-    def _lock(self, row: Row, match: "re.Match[str]", about: About) -> str:
-        del about
-        report = self._report(reasons.RESOURCES, row.problem)
-        report.reason(_filled(row.reason, match, {}))
-        self._at(report, row.problem)
-        state = self.env.cur_state
-        held = next((ref for ref in reversed(state.refs) if ref.type in _LOCKS), None)
-        if held is not None:
-            report.section("Active lock")
-            report.at(
-                held.insn_idx, "acquired", f"active {_LOCKS[held.type]} has verifier identity {held.id}"
-            )
         report.suggestion(row.suggestion)
         return report.text()
 
@@ -538,11 +374,6 @@ def _offset_text(num: Num, off: int) -> str:
     return f"variable: known bits {num.value:#x}, unknown mask {num.mask:#x}{fixed}; {range_text(num)}"
 
 
-_LOCKS: Final = {
-    REF_TYPE_LOCK: "bpf_spin_lock",
-    REF_TYPE_RES_LOCK: "resource spin lock",
-    REF_TYPE_RES_LOCK_IRQ: "IRQ-saving resource spin lock",
-}
 _Shape = Callable[[Any, Row, "re.Match[str]", About], str]
 _SHAPES: Final[dict[str, _Shape]] = {
     reasons.REGISTERS: Diagnosis._arithmetic,  # noqa: SLF001 # its own
