@@ -6,6 +6,7 @@ Which hooks are disabled and which may sleep is what a running 7.3.4 kernel answ
 
 from typing import Final
 
+from bpf import progtypes
 from bpf.program import Program
 from verifier.btfctx import hook_id
 from verifier.env import F_SLEEPABLE
@@ -123,6 +124,12 @@ _SLEEPABLE: Final = frozenset(
 
 _TRACE_ITER: Final = 28  # BPF_TRACE_ITER
 _ASKS_WHERE: Final = frozenset({"bpf_d_path", "bpf_ima_inode_hash", "bpf_ima_file_hash"})
+# The forms that tracing programs get; other types have forms of their own, which work everywhere.
+_SK_STORAGE: Final = frozenset({"bpf_sk_storage_get_tracing", "bpf_sk_storage_delete_tracing"})
+_TRACE_SK_STORAGE: Final = frozenset(progtypes.ATTACH_NUMBERS[a] for a in ("trace_iter", "trace_raw_tp"))
+_TRACE_NOT_ITSELF: Final = frozenset(
+    progtypes.ATTACH_NUMBERS[a] for a in ("trace_fentry", "trace_fexit", "trace_fsession")
+)
 # Functions that hold no lock which bpf_d_path takes.
 _MAY_WALK_PATHS: Final = frozenset(
     {
@@ -156,6 +163,8 @@ def check_attach(program: Program) -> None:
 
 def helper_fits(program: Program, helper: str) -> bool:
     """Whether a helper that asks where the program attaches works there. Probed on a real 7.3.4 kernel."""
+    if helper in _SK_STORAGE and program.prog_type != "lsm":
+        return _may_use_sk_storage(program)
     if helper not in _ASKS_WHERE:
         return True
     if program.prog_type == "lsm":
@@ -163,6 +172,14 @@ def helper_fits(program: Program, helper: str) -> bool:
     if helper != "bpf_d_path":
         return False
     return program.expected_attach_type == _TRACE_ITER or program.attach_to in _MAY_WALK_PATHS
+
+
+def _may_use_sk_storage(program: Program) -> bool:
+    """Nothing that traces the storage itself, nor a syscall program (bpf_sk_storage_tracing_allowed)."""
+    attach = program.expected_attach_type
+    if attach in _TRACE_NOT_ITSELF:
+        return not program.attach_to.startswith("bpf_sk_storage")
+    return attach in _TRACE_SK_STORAGE
 
 
 def kfunc_fits(program: Program, kfunc: str) -> bool:

@@ -313,6 +313,7 @@ _PLAIN: Final = frozenset(
         "kprobe",
         "lirc_mode2",
         "netfilter",
+        "cgroup_device",
     }
     | {"tracing", "lsm", "struct_ops", "ext"}
 )

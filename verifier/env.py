@@ -190,8 +190,9 @@ class Env:
 
     program, insns, layout, kfuncs (call instruction -> prototype): what is verified; never changed.
     prog_type, sleepable, gpl, license: of the program. flags: Program.prog_flags. mode: "kernel" or "strict".
-    strict_alignment: F_STRICT_ALIGNMENT was asked for. test_state_freq: F_TEST_STATE_FREQ.
-    maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. subprogs: one SubprogInfo a function.
+    strict_alignment: F_STRICT_ALIGNMENT was asked for, and F_ANY_ALIGNMENT not. test_state_freq: F_TEST_STATE_FREQ.
+    has_arena: the program refers to one. verified_subprog: number of the function that is being verified, with what it
+      calls. maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. subprogs: one SubprogInfo a function.
     log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose` says whether instructions and states are to be shown,
       `verbose2` (level 2) whether all paths are kept in the log, and backtracking.
     cur_state: the state being explored; regs: its current frame's registers (the same list as cur_state.func.regs; set
@@ -235,9 +236,12 @@ class Env:
         self.may_goto_clobbers = may_goto_clobbers
         self.may_goto_visits = 0
         self.converged = False
-        self.strict_alignment = bool(program.prog_flags & F_STRICT_ALIGNMENT)
+        self.strict_alignment = (
+            program.prog_flags & (F_STRICT_ALIGNMENT | F_ANY_ALIGNMENT) == F_STRICT_ALIGNMENT
+        )
         self.test_state_freq = bool(program.prog_flags & F_TEST_STATE_FREQ)
         self.maps = [UsedMap(i, spec) for i, spec in enumerate(program.maps)]
+        self.verified_subprog = 0
         self.has_arena = arena_user(program) is not None
         self.aux = [InsnAux() for _ in program.insns]
         self.subprogs = [SubprogInfo(function) for function in layout.functions]

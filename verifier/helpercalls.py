@@ -22,7 +22,7 @@ from verifier.helperargs import HelperSpec, check_func_arg
 from verifier.helperreturn import set_return
 from verifier.locks import in_sleepable_context, non_sleepable_context_description
 from verifier.mapcompat import check_map_func_compatibility
-from verifier.maps import F_RDONLY_PROG
+from verifier.maps import F_RDONLY_PROG, access_flags
 from verifier.memory import check_mem_access
 from verifier.precision import mark_chain_precision
 from verifier.printformat import check_format
@@ -111,7 +111,7 @@ def check_helper_call(env: Env, insn: Insn, insn_idx: int) -> None:
     helper, name = spec.helper, spec.name
     if helper.gpl_only and not env.gpl:
         env.refuse("EINVAL", "cannot call GPL-restricted function from non-GPL compatible program")
-    if not helper_fits(env.program, name):
+    if not helper_fits(env.program, helper.name):
         env.refuse("EINVAL", "helper call is not allowed in probe")
     if helper.might_sleep and not in_sleepable_context(env):
         where = non_sleepable_context_description(env)
@@ -156,7 +156,7 @@ def _record_map(env: Env, meta: CallMeta, insn_idx: int) -> None:
     used = meta.map
     if used is None:
         env.bug("expected map for helper call")
-    if used.spec.flags & F_RDONLY_PROG and meta.func in _WRITERS:
+    if access_flags(used.spec) & F_RDONLY_PROG and meta.func in _WRITERS:
         env.refuse("EACCES", "write into map forbidden")
     aux = env.aux[insn_idx]
     if aux.map_ptr is None:

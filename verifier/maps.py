@@ -92,15 +92,19 @@ def map_mem_size(spec: MapSpec) -> int:
     return 8 * spec.max_entries if spec.type == MapType.INSN_ARRAY else spec.value_size
 
 
-def check_map_access_type(env: Env, reg: Reg, off: int, size: int, access: int) -> None:
-    """Programs may not write into maps with F_RDONLY_PROG, nor read those with F_WRONLY_PROG.
+_READ_ONLY: Final = frozenset({MapType.INSN_ARRAY, MapType.DEVMAP, MapType.DEVMAP_HASH})
 
-    A map of instructions gets the former when it is made.
-    """
+
+def access_flags(spec: MapSpec) -> int:
+    """F_RDONLY_PROG and F_WRONLY_PROG of a map; some types get the former when they are made."""
+    implied = F_RDONLY_PROG if spec.type in _READ_ONLY else 0
+    return spec.flags & (F_RDONLY_PROG | F_WRONLY_PROG) | implied
+
+
+def check_map_access_type(env: Env, reg: Reg, off: int, size: int, access: int) -> None:
+    """Programs may not write into maps with F_RDONLY_PROG, nor read those with F_WRONLY_PROG."""
     spec = reg.map.spec
-    flags = spec.flags & (F_RDONLY_PROG | F_WRONLY_PROG)
-    if spec.type == MapType.INSN_ARRAY:
-        flags |= F_RDONLY_PROG
+    flags = access_flags(spec)
     if not flags:
         return
     tail = f"map forbidden, value_size={spec.value_size} off={reg.num.smin + off} size={size}"

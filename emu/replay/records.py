@@ -187,7 +187,8 @@ def recorded_layout(image: Image, jited: list[dict[str, object]]) -> Layout:
             if reloc.kind == "symbol":
                 # a variable of the kernel: nothing but the code itself says where it lay
                 field = bytes.fromhex(str(recorded["hex"]))[reloc.off : reloc.off + reloc.size]
-                symbols[reloc.symbol] = int.from_bytes(field, "little", signed=True) & isa.U64
+                found = int.from_bytes(field, "little", signed=True) - reloc.addend
+                symbols[reloc.symbol] = found & isa.U64
             elif reloc.symbol and call is not None:
                 symbols[reloc.symbol] = int(str(call["addr"]), 16)
             elif reloc.kind in ("map", "mapval") and ptr is not None:
