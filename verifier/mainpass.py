@@ -84,6 +84,7 @@ def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> 
     """All paths from a function's entry (do_check_common)."""
     env.insn_idx = env.layout.functions[subprogno].start
     env.prev_line_info = None
+    env.verified_subprog = subprogno
     enter_subprog(env, subprogno, sleepable)
     _do_check(env)
     if not env.verbose2:
@@ -164,10 +165,17 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
 
 
 def account_path(env: "Env") -> None:
-    """The instructions of all frames count for their functions, and for those that called them."""
+    """The instructions of all frames count for their functions, and for those that called them.
+
+    Those of an asynchronous callback, which nobody calls, count for the function that is verified, too.
+    """
     frames = env.cur_state.frames
-    for i in range(len(frames) - 1, -1, -1):
-        account_processed_insns(env, frames[i], frames[i - 1] if i else None)
+    for i in range(len(frames) - 1, 0, -1):
+        account_processed_insns(env, frames[i], frames[i - 1])
+    outermost = frames[0]
+    if outermost.subprogno != env.verified_subprog:
+        env.subprogs[env.verified_subprog].insns_total += outermost.insns_subtotal
+    account_processed_insns(env, outermost, None)
 
 
 def _show(env: "Env", at: int, *, show_state: bool) -> bool:

@@ -33,12 +33,17 @@ def selftest(
 ) -> None:
     """Run objects built like the kernel's BPF selftests by the expectations in their BTF decl tags.
 
-    Expectations that need an unprivileged user are left out and counted. Exit status: 0 nothing failed, 1 some failed.
+    Expectations that need an unprivileged user are left out and counted. Exit status: 0 nothing failed, 1 some failed,
+    2 a file is missing, or --run names no program. See docs/selftest.md.
     """
     pipeline = Pipeline(options)
     results: list[Result] = []
     for file in shown(objects, "running"):
         results += _results(pipeline, file, only)
+    if only and not results:
+        raise InputError(
+            ", ".join(objects), f"--run {only}", "no program's name or description contains this"
+        )
     if xml is not None:
         _write(xml, junit.render(results))
     if as_json:

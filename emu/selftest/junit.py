@@ -15,11 +15,12 @@ def render(results: Iterable[Result]) -> bytes:
     for name, items in suites.items():
         failed = sum(item.state == "fail" for item in items)
         left = sum(item.state in ("unsupported", "skipped") for item in items)
+        counts = {"tests": len(items), "failures": failed, "errors": 0, "skipped": left}
         suite = ET.SubElement(
-            root, "testsuite", name=name, tests=str(len(items)), failures=str(failed), skipped=str(left)
+            root, "testsuite", {"name": _clean(name)} | {k: str(n) for k, n in counts.items()}
         )
         for item in items:
-            case = ET.SubElement(suite, "testcase", classname=name, name=item.program)
+            case = ET.SubElement(suite, "testcase", classname=_clean(name), name=_clean(item.program))
             if item.state == "fail":
                 ET.SubElement(case, "failure", message=_clean(item.why))
             elif item.state != "pass":
@@ -29,5 +30,5 @@ def render(results: Iterable[Result]) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(max(c, " ") for c in text)
+    """Without the characters that XML cannot hold."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -15,6 +15,7 @@ from emu.load import read_bytes
 from emu.pipeline import ENGINES, Case, Pipeline
 from emu.selftest import codetext
 from emu.selftest.messages import unmet
+from emu.selftest.presets import with_presets
 from emu.selftest.spec import ARCH, FLAGS, POINTER_VALUE, Spec, read_specs
 from jit import compile_program
 
@@ -104,6 +105,7 @@ class _Judge:
 
     def _judged(self, program: Program, spec: Spec) -> tuple[State, str]:
         program = _prepared(program, spec, Path(self.file).parent, self.btf_refused)
+        program = with_presets(program, self.file)
         runs = spec.success and spec.retval is not None and program.prog_type not in _NO_RUN
         request = Request(program, (_input(program, spec),) if runs else (), log_level=spec.log_level or 1)
         stages = ENGINES if runs else ("verify",)

@@ -106,7 +106,7 @@ def _read(program: str, tags: list[tuple[str, str]]) -> Spec:
     names = [name for name, _ in tags]
     jited = _native(tags)
     unprivileged = bool(_UNPRIVILEGED & set(names))
-    set_flags, cleared = _flags(program, [value for name, value in tags if name == "test_prog_flags"])
+    set_flags, cleared = _flags([value for name, value in tags if name == "test_prog_flags"])
     wanted = {"test_expect_msg": True, "test_expect_not_msg": False}
     return Spec(
         program,
@@ -114,15 +114,15 @@ def _read(program: str, tags: list[tuple[str, str]]) -> Spec:
         messages=tuple(Message(value, wanted[name]) for name, value in tags if name in wanted),
         xlated=_adjoining([value for name, value in tags if name == "test_expect_xlated"]),
         jited=jited,
-        retval=_number(program, values["test_retval"]) if "test_retval" in values else None,
+        retval=_number(values["test_retval"]) if "test_retval" in values else None,
         flags=set_flags,
         cleared_flags=cleared,
-        log_level=_number(program, values.get("test_log_level", "0")),
+        log_level=_number(values.get("test_log_level", "0")),
         description=values.get("test_description", ""),
         auxiliary="test_auxiliary" in names or "test_auxiliary_unpriv" in names,
         arches=tuple(value for name, value in tags if name == "test_arch"),
         btf_from=values.get("test_btf_func_path", ""),
-        linear_size=_number(program, values["test_linear_size"]) if "test_linear_size" in values else None,
+        linear_size=_number(values["test_linear_size"]) if "test_linear_size" in values else None,
         unprivileged=unprivileged,
         interpreted=values.get("load_mode") == "no_jited",
         needs=tuple(dict.fromkeys(_NEEDS[name] for name in names if name in _NEEDS)),
@@ -156,22 +156,22 @@ def _adjoining(texts: Sequence[str]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _number(program: str, text: str) -> int:
+def _number(text: str) -> int:
     """A number as strtol reads it, of base 16 behind "0x". Raises InputError."""
     if text in _NUMBERS:
         return _NUMBERS[text]
     if not _NUMBER.fullmatch(text):
-        raise InputError(program, "its expectations", f"{text!r} is no number")
+        raise InputError("its expectations", "", f"{text!r} is no number")
     return int(text, 16 if text.startswith("0x") else 10)
 
 
-def _flags(program: str, texts: list[str]) -> tuple[int, int]:
+def _flags(texts: list[str]) -> tuple[int, int]:
     """(flags set, flags cleared): names or numbers; `!` in front of one clears it."""
     on = off = 0
     for text in texts:
         clear = text.startswith("!")
         name = text.removeprefix("!")
-        value = FLAGS[name] if name in FLAGS else _number(program, name)
+        value = FLAGS[name] if name in FLAGS else _number(name)
         if clear:
             on, off = on & ~value, off | value
         else:
