@@ -14,7 +14,7 @@ class Subprog:
     stack_depth: bytes of r10 stack in use, as the verifier counts them (not rounded for the JIT).
     in_stack_args, out_stack_args: slots, 0..7; out_stack_args is bpf_out_stack_arg_cnt().
     private_stack: r10 stack lies in per-CPU memory. arena_user: user address at which the program's arena starts,
-    None without an arena.
+    None without an arena. classic: translated from classic BPF; classic_user: and loaded by a user without CAP_SYS_ADMIN.
     """
 
     name: str
@@ -33,6 +33,8 @@ class Subprog:
     insns_total: int = 0
     private_stack: bool = False
     arena_user: int | None = None
+    classic: bool = False
+    classic_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,11 @@ _SAR_GS: Final = bytes.fromhex("6548c13d")  # sar qword ptr gs:[rip + disp32], i
 _ADD_GS: Final = form("add r64, abs64")
 _LFENCE: Final = form("lfence")()
 _INT3: Final = form("int3")()
+_IBHF: Final = bytes.fromhex("f3480f1ef8")  # no row of the table: disassemblers take it for nothing
 _NOP5: Final = form("nop 5")()
 
 CALL_DEPTH: Final = "__x86_call_depth"
+CLEAR_HISTORY: Final = "clear_bhb_loop"
 
 
 def load_tail_count(plan: Plan) -> bytes:
@@ -68,12 +70,32 @@ def call(
         out.add(_arena_address(REGMAP[number], nullable=nullable))
     if plan.sub.private_stack:
         out.add(_PUSH(ARG6), WORD, x.NAMES64[ARG6])
-    if plan.profile.call_depth:
-        out.add_field(_SAR_GS + bytes(4), 4, "rel", symbol=CALL_DEPTH, addend=-1, insn=insn)
-        out.add(b"\x05")
+    _count_depth(out, plan, insn)
     out.add_field(_CALL, 4, "call", function, symbol, 0, insn)
     if plan.sub.private_stack:
         out.add(_POP(ARG6), -WORD, x.NAMES64[ARG6])
+    return out
+
+
+def _count_depth(out: Emitted, plan: Plan, insn: int) -> None:
+    """The accounting of call depth in front of a call, where the profile wants it."""
+    if plan.profile.call_depth:
+        out.add_field(_SAR_GS + bytes(4), 4, "rel", symbol=CALL_DEPTH, addend=-1, insn=insn)
+        out.add(b"\x05")
+
+
+def history_barrier(plan: Plan, insn: int) -> Emitted:
+    """In front of the exit of a user's filter of classic BPF: no branch history of it is left behind."""
+    out = Emitted()
+    if plan.profile.bhb_loop:
+        out.add(_PUSH(x.RAX), 8, "rax")  # the loop clobbers both
+        out.add(_PUSH(x.RCX), 8, "rcx")
+        _count_depth(out, plan, insn)
+        out.add_field(_CALL, 4, "call", symbol=CLEAR_HISTORY, insn=insn)
+        out.add(_POP(x.RCX), -8, "rcx")
+        out.add(_POP(x.RAX), -8, "rax")
+    if plan.profile.bhb_fence:
+        out.add(_IBHF)
     return out
 
 

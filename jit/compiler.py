@@ -223,7 +223,12 @@ class _Function:
     def _exit(self, index: int, _insn: Insn) -> Emitted | bytes:
         if self.first_exit is None:
             self.first_exit = index
-            return layout.epilogue(self.plan)
+            end = layout.epilogue(self.plan)
+            if not self.sub.classic_user:
+                return end
+            out = calls.history_barrier(self.plan, self.sub.start + index)
+            out.append(end)
+            return out
         self.jumps[index] = LATER_EXIT
         return b""
 

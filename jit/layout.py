@@ -119,6 +119,13 @@ class Prologue(Emitted):
     takeover: tuple[int, int] | None = None
 
 
+def _first(sub: Subprog, *, is_main: bool) -> bytes:
+    """The start of a tail-call count, or its place; filters of classic BPF make no tail calls."""
+    if sub.classic:
+        return b""
+    return _XOR_RAX if sub.tail_call_reachable and is_main else _NOP3
+
+
 def prologue(plan: Plan) -> Prologue:
     """Everything in front of the first instruction."""
     sub, profile = plan.sub, plan.profile
@@ -127,7 +134,7 @@ def prologue(plan: Plan) -> Prologue:
     if profile.ibt:
         out.add(_ENDBR)
     out.add(_NOP5)
-    out.add(_XOR_RAX if sub.tail_call_reachable and is_main else _NOP3)
+    out.add(_first(sub, is_main=is_main))
     if plan.boundary is not None:
         _exception_entry(out, plan.boundary)
     else:

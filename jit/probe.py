@@ -30,8 +30,22 @@ def probe(insn: Insn, mode: Mode) -> Emitted:
     if insn.mode in (memory.PROBE_MEM, memory.PROBE_MEMSX) and insn.cls == isa.LDX:
         return _checked_load(insn, mode)
     code = _arena(insn, mode)
-    clears = x.NAMES64[mode.reg(insn.dst)] if insn.cls == isa.LDX else ""
+    reg = _loaded(insn)
+    clears = "" if reg is None else x.NAMES64[mode.reg(reg)]
     return Emitted(code, extable=[(0, len(code), clears)])
+
+
+def _loaded(insn: Insn) -> int | None:
+    """The BPF register that an access of the arena loads, which is 0 after a fault; None where it only stores."""
+    if insn.cls == isa.LDX:
+        return insn.dst
+    if insn.mode != memory.PROBE_ATOMIC or insn.imm == isa.STORE_REL:
+        return None
+    if insn.imm == isa.LOAD_ACQ:
+        return insn.dst
+    if insn.imm == isa.CMPXCHG:
+        return isa.R0
+    return insn.src if insn.imm & isa.FETCH else None
 
 
 def _arena(insn: Insn, mode: Mode) -> bytes:

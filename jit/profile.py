@@ -14,6 +14,8 @@ class Profile:
     targets of indirect jumps. sls: int3 behind a return and an indirect jump. return_thunk: a return is a jump to
     this symbol; "" = a return. indirect: how `jmp reg` is written: itself, behind an lfence, through a retpoline, or
     through the thunk of the ITS mitigation. call_depth: each call is preceded by the accounting of call depth.
+    bhb_loop, bhb_fence: how a filter of classic BPF of a user clears the branch history before it returns: by
+    calling `clear_bhb_loop`, by the instruction ibhf, or both.
     la57: user addresses have 56 bits (only fault-tolerant loads show it). percpu_far: a private stack lies outside the
     first chunk of per-CPU memory, so that its address needs 8 bytes. max_entries_off, ptrs_off, bpf_func_off:
     offsets in struct bpf_array and struct bpf_prog that an indirect tail call reads.
@@ -26,6 +28,8 @@ class Profile:
     return_thunk: str = ""
     indirect: Literal["plain", "lfence", "retpoline", "its"] = "plain"
     call_depth: bool = False
+    bhb_loop: bool = False
+    bhb_fence: bool = False
     la57: bool = False
     percpu_far: bool = False
     max_entries_off: int = 0x44

@@ -1,6 +1,7 @@
 """Properties of compiled programs, errors, placing, frames."""
 
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import capstone
@@ -12,7 +13,7 @@ from bpf.insn import Insn
 from bpf.maps import MapSpec
 from bpf.program import KfuncRef, Program
 from bpf.verified import Subprog, Verified
-from jit import DEFAULT, JitUnsupported, Profile, compile_program, place, preset
+from jit import DEFAULT, JitUnsupported, Profile, blind, compile_program, place, preset
 from jit.frame import Place
 from jit.image import Image, Layout, Poke
 from tests.jit.recordings import Recording, records
@@ -140,7 +141,52 @@ def test_arena_accesses(insn: Insn, want: str) -> None:
     at, length, clears = compiled.extable[0]
     assert compiled.code[at : at + length].hex() == want
     assert at == compiled.prologue
-    assert clears == ({1: "rdi", 6: "rbx"}[insn.dst] if insn.cls == isa.LDX else "")
+    assert clears == (
+        {1: "rdi", 6: "rbx"}[insn.dst] if insn.cls == isa.LDX else "rsi" if insn.imm == isa.XCHG else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "clears"),
+    [
+        (isa.ADD, ""),
+        (isa.ADD | isa.FETCH, "rdx"),
+        (isa.XCHG, "rdx"),
+        (isa.CMPXCHG, "rax"),
+        (isa.LOAD_ACQ, "rcx"),
+        (isa.STORE_REL, ""),
+    ],
+)
+def test_what_a_fault_in_the_arena_clears(operation: int, clears: str) -> None:
+    compiled = one(Insn(isa.STX | 0xE0 | isa.DW, 4, 3, 8, operation), arena_user=ARENA)
+    assert compiled.extable[0][2] == clears
+
+
+def test_filters_of_classic_bpf() -> None:
+    """No place for a tail-call count, and for users no branch history behind it."""
+    plain, trusted = one(), one(classic=True)
+    assert trusted.code.hex() == plain.code.hex().replace("0f1f00", "", 1)
+    profile = replace(DEFAULT, bhb_loop=True, bhb_fence=True)
+    assert one(classic=True, profile=profile).code == trusted.code
+    user = one(classic=True, classic_user=True, profile=profile)
+    assert user.code[user.prologue :].hex() == "5051e8000000005958f3480f1ef8c9c3cc"
+    assert [reloc.symbol for reloc in user.relocs] == ["clear_bhb_loop"]
+    fence = one(classic=True, classic_user=True, profile=replace(DEFAULT, bhb_fence=True))
+    assert fence.code[fence.prologue :].hex() == "f3480f1ef8c9c3cc"
+
+
+def test_jumps_that_blinding_makes_too_long() -> None:
+    """Blinding may push a jump out of its 16 bits; the kernel refuses such a program, too."""
+    far = 11_000
+    insns = (Insn(isa.JMP | isa.JEQ, 1, off=far), *(mov(2, 7) for _ in range(far)), EXIT)
+    verified = function(insns)
+    assert compile_program(verified).functions[0].code
+    with pytest.raises(
+        JitUnsupported, match="insn 0: jump does not reach its target once constants are blinded"
+    ):
+        blind(verified, repeat(3), Layout((), {}))
+    with pytest.raises(InputError, match="insn 2: no random number left"):
+        blind(verified, iter([1, 2]), Layout((), {}))
 
 
 def test_cast_to_a_user_address() -> None:
