@@ -49,7 +49,7 @@ class Sandbox:
             machine,
             [(world.program.name, image), *programs.items()],
             tuple(world.map_pointer(i) for i in range(count)),
-            tuple(_values(world, image, i) for i in range(count)),
+            tuple(_values(world, (image, *programs.values()), i) for i in range(count)),
             profile.tail_call_offset,
         )
         self.layout: Layout = found.layout
@@ -245,9 +245,10 @@ def _stack_words(function: Function) -> int:
     return max(function.image.verified.subprogs[function.number].in_stack_args - 1, 0)
 
 
-def _values(world: World, image: Image, index: int) -> int:
-    """Address of a map's values, 0 where nothing in the image asks for it."""
-    if any(r.kind == "mapval" and r.target == index for f in image.functions for r in f.relocs):
+def _values(world: World, loaded: Sequence[Image], index: int) -> int:
+    """Address of a map's values, 0 where nothing in the images asks for it."""
+    relocs = (r for image in loaded for function in image.functions for r in function.relocs)
+    if any(r.kind == "mapval" and r.target == index for r in relocs):
         return world.map_value(index, 0)
     return 0
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from bpf.asm import parse
-from bpf.program import Program, RunInput
+from bpf.program import Program, Request, RunInput
 from emu.outcome import Pointer, RunResult
+from emu.pipeline import Pipeline
 from emu.runtime.world import World
 from emu.sandbox import Machine, Sandbox, addresses, entry
 from emu.sandbox.checks import Checks
@@ -243,6 +244,34 @@ def test_tail_calls(machine: Machine, index: int, want: int) -> None:
     world = World(programs["main"], memory=machine.memory, programs=programs)
     result = Sandbox(machine, world, images["main"], programs=images).run(RunInput())
     assert (result.trap, result.violations, result.r0) == (None, (), want)
+
+
+VALUES = """
+map jmp: prog_array key 4 value 4 max 1
+progs 0 = other
+map data: array key 4 value 8 max 1
+elem 00000000 = 2a00000000000000
+prog sched_cls name main
+long main(struct __sk_buff *ctx):
+  r2 = map[jmp]
+  r3 = 0
+  call bpf_tail_call
+  r0 = 7
+  exit
+prog sched_cls name other
+long other(struct __sk_buff *ctx):
+  r1 = map[data][0]+0
+  r0 = *(u64 *)(r1 +0)
+  exit
+"""
+
+
+def test_a_program_that_is_tail_called_finds_its_map_values() -> None:
+    """Also those that the program which is run first does not name."""
+    programs = {program.name: program for program in parse(VALUES, "v").programs}
+    case = Pipeline().run(Request(programs["main"], (RunInput(),)), programs)
+    assert case.error is None and case.sandbox is not None
+    assert (case.difference, case.sandbox.runs[0].trap, case.sandbox.runs[0].retval) == (None, None, 42)
 
 
 def test_records_beyond_the_limit_are_counted(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
