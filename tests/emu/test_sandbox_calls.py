@@ -270,7 +270,8 @@ def test_a_program_that_is_tail_called_finds_its_map_values() -> None:
     """Also those that the program which is run first does not name."""
     programs = {program.name: program for program in parse(VALUES, "v").programs}
     case = Pipeline().run(Request(programs["main"], (RunInput(),)), programs)
-    assert case.error is None and case.sandbox is not None
+    assert case.error is None
+    assert case.sandbox is not None
     assert (case.difference, case.sandbox.runs[0].trap, case.sandbox.runs[0].retval) == (None, None, 42)
 
 
