@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import capstone
@@ -49,6 +50,23 @@ def source_line(program: Program, insn: int) -> LineInfo | None:
     starts = [line.insn for line in program.line_info]
     at = bisect_right(starts, insn) - 1
     return program.line_info[at] if at >= 0 else None
+
+
+@lru_cache(maxsize=64)
+def function_starts(program: Program) -> tuple[int, ...]:
+    """The first instruction of every function, ascending: what func_info names, what is called, whose address is taken."""
+    starts = {0} | {info.insn for info in program.func_info}
+    for at, insn in enumerate(program.insns):
+        called = insn.code == isa.OP_CALL and insn.src == isa.PSEUDO_CALL
+        if called or (insn.code == isa.LD_IMM64 and insn.src == isa.PSEUDO_FUNC):
+            starts.add(at + 1 + insn.imm)
+    return tuple(sorted(starts))
+
+
+def function_of(program: Program, insn: int) -> int:
+    """The first instruction of the function that holds an instruction."""
+    starts = function_starts(program)
+    return starts[bisect_right(starts, insn) - 1]
 
 
 def bpf_text(program: Program, insn: int) -> str:

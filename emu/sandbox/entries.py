@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emu.native import function_of
 from emu.outcome import Entry, Pointer, Violation
 from emu.sandbox import checks, gates
 from emu.sandbox.checks import Checks
@@ -77,7 +78,8 @@ class Entries:
         function = row.function
         assert function.image is not None
         verified = function.image.verified
-        start = verified.origin[verified.subprogs[function.number].start]
+        # The function's first instruction may be gone: verified code is what is left of the program.
+        start = function_of(verified.program, verified.origin[verified.subprogs[function.number].start])
         return Entry(
             row.site.insn if row.site else None,
             start,

@@ -30,6 +30,7 @@ from emu.sandbox.uses import Use
 STEPS: Final = 300_000  # native instructions of one run; it goes on unwatched behind them
 _CLOBBERED: Final = frozenset(("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"))
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+_FIVE: Final = frozenset(_ARGUMENTS[:5])
 _TAIL_COUNT: Final = 16  # bytes
 
 
@@ -101,7 +102,11 @@ class Watch:
             use = self._uses[pc] = uses.use_of(bytes(self._machine.image[at : at + 16]), pc)
         if self._left:
             self._arrive(pc)
-        elif self._use.kind == uses.JUMP and self._code.function_at(pc) is not self.frames[-1].function:
+        elif (
+            self.frames
+            and self._use.kind == uses.JUMP
+            and self._code.function_at(pc) is not self.frames[-1].function
+        ):
             self._dead = set()  # a tail call
             self._replace(pc)
         self._pc, self._use = pc, use
@@ -140,11 +145,18 @@ class Watch:
             self.frames.append(self._activation(function, entry))
             self._written[: max(entry - addresses.STACK, 0)] = bytes(max(entry - addresses.STACK, 0))
             sub = self.frames[-1].sub
-            if depth:
-                self._dead = {"r10", "r11"} | (set() if sub.tail_call_reachable else {"rax"})
-                self._dead |= set() if sub.in_stack_args else {"r9"}
-            else:
+            if not depth:
                 self._dead = {"rax", *_CLOBBERED} - {"rdi"}
+                return
+            # What the caller never set is nothing for the callee either; a stub sets all five.
+            unset = (
+                self._dead & _FIVE
+                if self._use.target and gates.number_of(self._use.target) is not None
+                else set()
+            )
+            self._dead = {"r10", "r11"} | unset
+            self._dead |= set() if sub.tail_call_reachable else {"rax"}
+            self._dead |= set() if sub.in_stack_args else {"r9"}
             return
         del self.frames[depth + 1 :]
         self._dead = {"r9", "r11"} if self._quiet else set(_CLOBBERED)
@@ -168,7 +180,7 @@ class Watch:
         self._quiet, self._void = target == self._machine.quiet, False
         name, registers, words = self._wanted(target)
         act, rsp = self.frames[-1], self._rsp
-        for number in range(registers):
+        for number in registers:
             reg = _ARGUMENTS[number]
             if reg in self._dead:
                 check = "stale-argument" if number == 5 else "clobbered-register"
@@ -194,19 +206,21 @@ class Watch:
         if rsp != act.entry:
             self._violate("rsp", act.entry, rsp, f"rsp at the return of {act.function.name}", (self._pc, 0))
 
-    def _wanted(self, target: int) -> tuple[str, int, int]:
-        """Name of a callee, and how many arguments it takes from registers (of r9 and, of natives, all) and stack."""
+    def _wanted(self, target: int) -> tuple[str, range, int]:
+        """Name of a callee, which argument registers must be set, and how many words it takes from the stack.
+
+        A BPF function may have more parameters than it reads: of its first five registers those count that it uses.
+        """
         number = gates.number_of(target)
         function = self._code.behind_gate(number) if number is not None else None
         if function is not None and function.image is not None:
             sub = function.image.verified.subprogs[function.number]
-            registers = 6 if sub.in_stack_args else min(sub.arg_cnt, 5)
-            return function.name, registers, max(sub.in_stack_args - 1, 0)
+            return function.name, range(5, 6 if sub.in_stack_args else 5), max(sub.in_stack_args - 1, 0)
         callee = self._callees(target)
         self._void = callee is not None and callee.void
         if callee is None or callee.kind == "internal":
-            return "it", 0, 0
-        return callee.name, min(callee.nargs, 6), callee.stack_words
+            return "it", range(0), 0
+        return callee.name, range(min(callee.nargs, 6)), callee.stack_words
 
     # ---- memory
 
