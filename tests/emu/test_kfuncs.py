@@ -149,6 +149,38 @@ def test_counting(begin: int, end: int, error: int, numbers: list[int] | None) -
     assert calls.read(it, 8) == bytes(8)
 
 
+@pytest.mark.parametrize(
+    ("words", "want"),
+    [
+        ([0], []),
+        ([1], [0]),
+        ([0x8000000000000001], [0, 63]),
+        ([0, 1, 0, 3], [64, 192, 193]),
+        ([0] * 510 + [1 << 63], [511 * 64 - 1]),
+    ],
+)
+def test_bits_of_words(words: list[int], want: list[int]) -> None:
+    calls = start()
+    it, data = calls.buffer(b"\xee" * 16), calls.buffer(struct.pack(f"<{len(words)}Q", *words))
+    assert calls.raw("bpf_iter_bits_new", it, data, len(words)) == 0
+    calls.world.memory.write(data, bytes(8 * len(words)))  # they were copied
+    found = []
+    while at := calls.raw("bpf_iter_bits_next", it):
+        found.append(struct.unpack("<i", calls.read(at, 4))[0])
+    assert found == want
+    assert calls.raw("bpf_iter_bits_next", it) == 0
+    calls.raw("bpf_iter_bits_destroy", it)
+
+
+@pytest.mark.parametrize(("count", "error"), [(0, -22), (512, -7), (3, -14)])
+def test_bits_that_are_none(count: int, error: int) -> None:
+    calls = start()
+    it, data = calls.buffer(bytes(16)), calls.buffer(bytes(16))
+    assert calls.raw("bpf_iter_bits_new", it, data, count) == error & 0xFFFFFFFF
+    assert calls.raw("bpf_iter_bits_next", it) == 0
+    assert calls.raw("bpf_iter_bits_new", it, 0, 1) == -22 & 0xFFFFFFFF
+
+
 def test_slices_of_packets() -> None:
     calls = start(data=bytes(range(64)))
     packet, ptr, buffer = calls.world.packet, calls.buffer(bytes(16)), calls.buffer(bytes(8))

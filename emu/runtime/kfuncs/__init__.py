@@ -9,7 +9,18 @@
 docs/kfuncs.md explains how a user adds some.
 """
 
-from emu.runtime.kfuncs import convention, kernel, strings, testmod
+from emu.runtime.kfuncs import bits, convention, kernel, strings, testmod
 from emu.runtime.kfuncs.registry import IMPLEMENTED, Rax, implement, kfunc, load
 
-__all__ = ["IMPLEMENTED", "Rax", "convention", "implement", "kernel", "kfunc", "load", "strings", "testmod"]
+__all__ = [
+    "IMPLEMENTED",
+    "Rax",
+    "bits",
+    "convention",
+    "implement",
+    "kernel",
+    "kfunc",
+    "load",
+    "strings",
+    "testmod",
+]
