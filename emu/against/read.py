@@ -59,6 +59,7 @@ def read(file: str, program: str) -> tuple[str, tuple[Foreign, ...]]:
 
 
 def _parse(file: str, data: bytes, program: str) -> tuple[str, tuple[Foreign, ...]]:
+    text: str | None
     try:
         text = data.decode()
     except UnicodeDecodeError:
