@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import capstone
@@ -52,7 +51,6 @@ def source_line(program: Program, insn: int) -> LineInfo | None:
     return program.line_info[at] if at >= 0 else None
 
 
-@lru_cache(maxsize=64)
 def function_starts(program: Program) -> tuple[int, ...]:
     """The first instruction of every function, ascending: what func_info names, what is called, whose address is taken."""
     starts = {0} | {info.insn for info in program.func_info}

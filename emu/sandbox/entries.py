@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu.native import function_of
-from emu.outcome import Entry, Pointer, Violation
+from emu.outcome import Entry, Violation
 from emu.sandbox import checks, gates
 from emu.sandbox.checks import Checks
 from emu.sandbox.frames import pointer
@@ -28,6 +28,7 @@ class Entries:
     def __init__(self, code: CodeMap, rules: Checks) -> None:
         self._code = code
         self._rules = rules
+        self._starts: dict[int, int] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -76,20 +77,23 @@ class Entries:
 
     def _entry(self, number: int, row: _Row, after: Sequence[int]) -> Entry:
         function = row.function
-        assert function.image is not None
-        verified = function.image.verified
-        # The function's first instruction may be gone: verified code is what is left of the program.
-        start = function_of(verified.program, verified.origin[verified.subprogs[function.number].start])
         return Entry(
             row.site.insn if row.site else None,
-            start,
+            self._start(function),
             function.name,
             row.args,
-            tuple(self._pointer(arg, row) for arg in row.args),
+            tuple(pointer(arg, row.frames, row.record.rsp, self._code) for arg in row.args),
             bisect_right(after, number),
             len(row.frames) - 1,
             row.record.rax,
         )
 
-    def _pointer(self, value: int, row: _Row) -> Pointer | None:
-        return pointer(value, row.frames, row.record.rsp, self._code)
+    def _start(self, function: Function) -> int:
+        """Its first instruction in the program, which may be gone from what is left of it after verification."""
+        start = self._starts.get(function.addr)
+        if start is None:
+            assert function.image is not None
+            verified = function.image.verified
+            left = verified.origin[verified.subprogs[function.number].start]
+            start = self._starts[function.addr] = function_of(verified.program, left)
+        return start
