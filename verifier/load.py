@@ -68,8 +68,6 @@ _MAY_SLEEP = frozenset(
         "ext",
         "tracepoint",
         "raw_tracepoint",
-        "raw_tracepoint_writable",
-        "perf_event",
     }
 )
 
