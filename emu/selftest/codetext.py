@@ -21,6 +21,8 @@ _DECODER.detail = True
 _WORDS: Final = {"leaveq": "leave"}
 _DECIMAL: Final = re.compile(r"(?<![\w%])(-?)(\d)(?![\w])")
 _JUMPS: Final = frozenset({x86.X86_GRP_JUMP, x86.X86_GRP_BRANCH_RELATIVE})
+_NOP5: Final = bytes.fromhex("0f1f440000")
+_ELSEWHERE: Final = (0x10000).to_bytes(4, "little")  # distance of a jump out of the program
 _SCALE: Final = re.compile(r"(,)0x([1248])\)")
 
 
@@ -42,9 +44,21 @@ def rewritten(verified: Verified) -> str:
 def native(image: Image) -> str:
     """All functions of the image in LLVM's AT&T syntax; targets of jumps within one are L0, L1, ... by their address."""
     parts = []
-    for number, function in enumerate(image.functions):
-        parts += [f"func #{number}:\n", *_function(function.code), "\n"]
+    for number in range(len(image.functions)):
+        parts += [f"func #{number}:\n", *_function(_poked(image, number)), "\n"]
     return "".join(parts)
+
+
+def _poked(image: Image, number: int) -> bytes:
+    """A function's code as the kernel patches it when prog arrays are filled: where a direct tail call finds a program."""
+    function, verified = image.functions[number], image.verified
+    code = bytearray(function.code)
+    for poke in function.pokes:
+        index, key = verified.pokes[poke.number - 1]
+        if key in dict(verified.program.maps[index].progs):
+            code[poke.bypass : poke.bypass + len(_NOP5)] = _NOP5
+            code[poke.target : poke.target + len(_NOP5)] = b"\xe9" + _ELSEWHERE
+    return bytes(code)
 
 
 def _function(code: bytes) -> list[str]:
