@@ -6,7 +6,7 @@ A ratio compares a row with the baseline of its own group, measured in the same 
 import rich
 from rich.table import Table
 
-from benchmarks import interp, jit, sandbox
+from benchmarks import interp, jit, sandbox, verifier
 from benchmarks.rows import Row
 
 
@@ -14,18 +14,20 @@ def table(groups: dict[str, list[Row]]) -> Table:
     """One row a measurement, the baseline of each group first."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     made.add_column("")
-    for name in ("us each", "a second", "times the baseline"):
+    for name in ("us each", "a second", "times the baseline", "peak MiB"):
         made.add_column(name, justify="right", no_wrap=True)
     for title, rows in groups.items():
         made.add_row(title, style="bold")
         for row in rows:
             ratio = "baseline" if row is rows[0] else f"{rows[0].micros / row.micros:.1f}"
-            made.add_row(f"  {row.name}", f"{row.micros:,.3f}", f"{1e6 / row.micros:,.0f}", ratio)
+            memory = f"{row.peak_mib:,.0f}" if row.peak_mib else ""
+            made.add_row(f"  {row.name}", f"{row.micros:,.3f}", f"{1e6 / row.micros:,.0f}", ratio, memory)
     return made
 
 
 def main() -> None:
     groups = {
+        "verifier, one visited instruction": verifier.rows(),
         "interpreter, one BPF instruction": interp.rows(),
         "JIT, one BPF instruction": jit.rows(),
         "sandbox, one program with a 12-argument call": sandbox.rows(),

@@ -233,8 +233,12 @@ def _refsafe(old: VState, cur: VState, ids: IdMap) -> bool:
         or old.active_locks != cur.active_locks
         or old.active_preempt_locks != cur.active_preempt_locks
         or old.active_rcu_locks != cur.active_rcu_locks
-        or not (old.active_irq_id == cur.active_irq_id == 0 or ids.check(old.active_irq_id, cur.active_irq_id))
-        or not (old.active_lock_id == cur.active_lock_id == 0 or ids.check(old.active_lock_id, cur.active_lock_id))
+        or not (
+            old.active_irq_id == cur.active_irq_id == 0 or ids.check(old.active_irq_id, cur.active_irq_id)
+        )
+        or not (
+            old.active_lock_id == cur.active_lock_id == 0 or ids.check(old.active_lock_id, cur.active_lock_id)
+        )
         or old.active_lock_ptr is not cur.active_lock_ptr
     ):
         return False

@@ -203,6 +203,7 @@ class Env:
     insn_limit: visited instructions after which it gives up. show_stack_args: the log shows outgoing slots, in lines
       of our own. may_goto_clobbers (strict): may_goto is taken to destroy argument 6. may_goto_visits, converged: how
       often a may_goto was visited, and whether some path ended because it went round in a loop.
+    log_from (level 1): the log shows nothing before so many instructions are visited, 0 for all.
     cur_hist: the history entry of this instruction, or None. recorder: is shown every state, if there is one.
     """
 
@@ -218,6 +219,7 @@ class Env:
         show_stack_args: bool = False,
         may_goto_clobbers: bool = False,
         recorder: Recorder | None = None,
+        log_from: int = 0,
     ) -> None:
         self.program = program
         self.recorder = recorder
@@ -231,6 +233,7 @@ class Env:
         self.gpl = program.license in _GPL_LICENSES
         self.mode = mode
         self.insn_limit = insn_limit
+        self.log_from = log_from if log_level & LOG_LEVEL1 else 0
         self.show_stack_args = show_stack_args
         self.shown_stack_args = ""
         self.may_goto_clobbers = may_goto_clobbers
@@ -246,7 +249,7 @@ class Env:
         self.aux = [InsnAux() for _ in program.insns]
         self.subprogs = [SubprogInfo(function) for function in layout.functions]
         self.log_level = log_level
-        self.verbose = bool(log_level & (LOG_LEVEL1 | LOG_LEVEL2))
+        self.verbose = bool(log_level & (LOG_LEVEL1 | LOG_LEVEL2)) and not log_from
         self.verbose2 = bool(log_level & LOG_LEVEL2)
         self.cur_state = VState()
         self.regs: list[Reg] = []
@@ -324,6 +327,12 @@ class Env:
         return state
 
     # ---- log
+
+    def start_log(self) -> None:
+        """From here on the log shows what happens, and notes what may explain a refusal."""
+        self.verbose = True
+        self.diagnosis = Diagnosis(self)
+        self.history = self.diagnosis.history
 
     def write(self, text: str) -> None:
         """verbose(): explaining text, with its line ends; belongs to Rejected.messages."""

@@ -104,6 +104,7 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
     handlers = _HANDLERS if history is None else _NOTED
     count = len(insns)
     limit = env.insn_limit
+    stop = limit + 1 if env.log_from <= env.insn_processed else min(env.log_from, limit + 1)
     subprogs = env.subprogs
     state = env.cur_state
     recorder = env.recorder
@@ -123,8 +124,11 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
         frame = state.frames[-1]
         frame.insns_subtotal += 1
         subprogs[frame.subprogno].insns_self += 1
-        if env.insn_processed > limit:
-            env.refuse("E2BIG", f"BPF program is too large. Processed {env.insn_processed} insn")
+        if env.insn_processed >= stop:
+            if env.insn_processed > limit:
+                env.refuse("E2BIG", f"BPF program is too large. Processed {env.insn_processed} insn")
+            env.start_log()
+            history, handlers, stop = env.history, _NOTED, limit + 1
         state.last_insn_idx = prev_insn_idx
         state.insn_idx = at
         if recorder is not None:

@@ -84,7 +84,9 @@ def is_state_visited(env: "Env", insn_idx: int) -> bool:
 def _may_converge(env: "Env", insn_idx: int) -> bool:
     """Whether a loop through this instruction may end by widening: an iterator's next, a may_goto, a callback."""
     aux, insn = env.aux[insn_idx], env.insns[insn_idx]
-    return aux.is_iter_next or aux.calls_callback or (insn.code == isa.OP_MAY_GOTO and insn.src == isa.MAY_GOTO)
+    return (
+        aux.is_iter_next or aux.calls_callback or (insn.code == isa.OP_MAY_GOTO and insn.src == isa.MAY_GOTO)
+    )
 
 
 def _compare_with_ancestor(env: "Env", old: VState, cur: VState, insn_idx: int) -> int:

@@ -57,7 +57,9 @@ _ALIGN_WORDS: Final = {
 
 def check_ptr_alignment(env: Env, reg: Reg, off: int, size: int, once: bool) -> None:
     """Accesses to the stack are aligned; others where the loader or the instruction (`once`) asks for it."""
-    if size == 1 or (reg.type == PTR_TO_STACK and not reg.num.mask and not (reg.num.value + off) & (size - 1)):
+    if size == 1 or (
+        reg.type == PTR_TO_STACK and not reg.num.mask and not (reg.num.value + off) & (size - 1)
+    ):
         return
     strict = env.strict_alignment or once or reg.type == PTR_TO_STACK
     if not strict:

@@ -7,6 +7,7 @@ the main pass (verifier/analysis.py); depth of calls; rewriting; stack-argument 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bpf import isa
 from bpf.errors import InputError
@@ -19,7 +20,7 @@ from verifier.analysis import facts, follow_paths, prepare
 from verifier.arena import arena_args, arena_user
 from verifier.callchains import check_chains
 from verifier.diagnose import structure_block
-from verifier.env import LOG_LEVEL1, LOG_LEVEL2, Env, insn_text
+from verifier.env import BPF_COMPLEXITY_LIMIT_INSNS, LOG_LEVEL1, LOG_LEVEL2, Env, insn_text
 from verifier.facts import Facts
 from verifier.fastcall import remove_spills
 from verifier.flow import Flow
@@ -31,6 +32,8 @@ from verifier.refused import Refused
 from verifier.report import Code
 from verifier.stackdepth import StackUse, stack_use
 from verifier.subprogs import Function, Layout
+
+SHOWN_INSNS: Final = 100_000  # visited instructions that the log of a refused program ends with, at least
 
 
 def verify(
@@ -95,17 +98,20 @@ def _judge(ask: _Ask) -> tuple[Verified | Rejected, Env | None]:
         message = no.messages[-1] if no.messages else None
         return Rejected(program, no.errno, message, no.messages, no.insn, text), None
     # Showing every step takes time. Of an accepted program level 1 shows none in the end; of a refused one the last path
-    # is shown when it is known to be refused.
-    quiet = log_level if log_level & LOG_LEVEL2 else log_level & ~LOG_LEVEL1
+    # is shown when it is known to be refused, and of a long one its end, as a log buffer keeps it. What comes near the
+    # limit is shown at once: such a program is not judged twice.
+    shows_end = log_level & (LOG_LEVEL1 | LOG_LEVEL2) == LOG_LEVEL1
     progress = _Progress()
     try:
-        return _accept(ask, progress, quiet), progress.env
+        late = BPF_COMPLEXITY_LIMIT_INSNS - SHOWN_INSNS if shows_end else 0
+        return _accept(ask, progress, late), progress.env
     except Refused as no:
         refused = no
-    if quiet != log_level and progress.env is not None:
+    if shows_end and progress.env is not None and not progress.env.verbose:
+        late = max(progress.env.insn_processed - SHOWN_INSNS, 0)
         progress = _Progress()
         try:
-            return _accept(ask, progress, log_level), progress.env
+            return _accept(ask, progress, late), progress.env
         except Refused as no:
             refused = no
     return _reject(program, progress, refused, log_level), progress.env
@@ -240,7 +246,8 @@ def _throwing(
     return frozenset(throws | {e.insn for some in edges for e in some if e.target in functions})
 
 
-def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
+def _accept(ask: _Ask, progress: _Progress, log_from: int) -> Verified:
+    """All passes. log_from: visited instructions after which a log of level 1 begins. Raises Refused."""
     program = ask.program
     structure = _structure(program, progress)
     layout = structure.layout
@@ -248,7 +255,8 @@ def _accept(ask: _Ask, progress: _Progress, trace_level: int) -> Verified:
         program,
         layout,
         structure.kfuncs,
-        log_level=trace_level,
+        log_level=ask.log_level,
+        log_from=log_from,
         mode=ask.mode,
         show_stack_args=ask.show_stack_args,
         may_goto_clobbers=ask.may_goto_clobbers,
