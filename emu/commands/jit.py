@@ -96,7 +96,13 @@ def jit(
         elif output is not None or (drawing is not None and not as_json):
             continue
         elif as_json:
-            emit_json({"name": program.name, "file": item.source, **with_listing(jit_json(image, layout, codes), image)})
+            emit_json(
+                {
+                    "name": program.name,
+                    "file": item.source,
+                    **with_listing(jit_json(image, layout, codes), image),
+                }
+            )
         else:
             click.echo(render(image, layout))
     if drawing is not None and images:
