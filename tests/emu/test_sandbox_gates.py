@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bpf.asm import parse
 from bpf.program import Program, RunInput
+from emu.commands.run import run as command
 from emu.compare import compare
 from emu.interp import Interpreter
 from emu.outcome import Outcome, Pointer, RunResult
@@ -203,3 +206,21 @@ def test_narrow_values(machine: Machine, rules: Checks, checks: list[str], clean
             1,
             0x101,
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "text"),
+    [
+        ([], 0, "agrees"),
+        (["--dirty", "okf_ret_s8"], 1, "retval: interp 0x5, sandbox 0xa05"),
+        (["--extended", "*"], 0, "agrees"),
+        (["--align", "sysv"], 1, "rsp at the call of okf_ret_s8, for 16-byte alignment"),
+    ],
+)
+def test_options_of_the_command(tmp_path: Path, options: list[str], status: int, text: str) -> None:
+    file = tmp_path / "narrow.bpf"
+    file.write_text(
+        "prog tc\nlong main(struct __sk_buff *ctx):\n  r6 = 5\n  r1 = r6\n  call okf_ret_s8\n  exit\n"
+    )
+    ran = CliRunner().invoke(command, [str(file), *options])
+    assert (ran.exit_code, text in ran.output) == (status, True), ran.output
