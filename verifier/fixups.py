@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.insn import Insn
+from bpf.maps import MapType
 from bpf.program import KfuncRef, Program
 from bpf.progtypes import ATTACH_NAMES
 from verifier import inline
@@ -168,9 +169,18 @@ class _Draft:
             insn = replace(insn, code=isa.ALU | insn.code & ~isa.CLASS_MASK)
         elif origin in self.facts.in_arena:
             insn = replace(insn, code=_ARENA[insn.mode] | insn.code & ~isa.MODE_MASK)
-        if _is_swap32(self.insns[at]) and origin in self.facts.narrow:
-            return (Item(insn), Item(_ZEXT_R0))
-        return (Item(insn),)
+        return (Item(insn), *self._behind(at, origin))
+
+    def _behind(self, at: int, origin: int) -> Sequence[Item]:
+        """What an instruction that stays needs behind it: zeros above a swapped r0, or this CPU's own value of a map."""
+        insn = self.insns[at]
+        if _is_swap32(insn) and origin in self.facts.narrow:
+            return (Item(_ZEXT_R0),)
+        before = self.insns[at - 1]
+        is_value = insn.code == 0 and before.src in (isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX_VALUE)
+        if is_value and self.program.maps[before.imm].type == MapType.PERCPU_ARRAY:
+            return (Item(Insn(isa.ALU64 | isa.MOV | isa.X, before.dst, before.dst, isa.OFF_PERCPU)),)
+        return ()
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
         if insn.src == isa.PSEUDO_KFUNC_CALL:

@@ -12,7 +12,8 @@ from verifier.maps import UsedMaps
 from verifier.refused import Refused
 
 # Map types whose values have one address, so that an ld_imm64 may point into them.
-_DIRECT_VALUE = frozenset({MapType.ARRAY, MapType.ARENA, MapType.INSN_ARRAY})
+_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
+_DIRECT_VALUE = frozenset({*_ARRAYS, MapType.ARENA, MapType.INSN_ARRAY})
 _PAGE = 4096
 
 
@@ -76,7 +77,7 @@ def _check_value(spec: MapSpec, at: int, off: int) -> None:
         if off > spec.max_entries * _PAGE:
             raise Refused("ERANGE", message, insn=at)
         return
-    if spec.max_entries != 1 and spec.type == MapType.ARRAY:
+    if spec.max_entries != 1 and spec.type in _ARRAYS:
         raise Refused("ENOTSUPP", message, insn=at)
-    if off >= spec.value_size * (1 if spec.type == MapType.ARRAY else spec.max_entries):
+    if off >= spec.value_size * (1 if spec.type in _ARRAYS else spec.max_entries):
         raise Refused("EINVAL", message, insn=at)
