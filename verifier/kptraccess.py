@@ -9,6 +9,7 @@ from bpf import isa
 from verifier import special
 from verifier.btfaccess import Found, mark_btf_ld_reg, struct_ids_match, struct_name
 from verifier.env import Env
+from verifier.precision import mark_chain_precision
 from verifier.regions import check_ptr_off
 from verifier.regs import (
     MEM_ALLOC,
@@ -47,7 +48,9 @@ def check_map_kptr_access(env: Env, value_regno: int, field: special.Field) -> N
         _load(env, value_regno, field)
     elif kind == isa.STX:
         reg = env.regs[value_regno]
-        if not reg.is_null:
+        if reg.is_null:
+            mark_chain_precision(env, value_regno)  # another number would not have been taken
+        else:
             map_kptr_match_type(env, field, reg, value_regno)
     elif insn.imm:
         env.refuse("EACCES", f"BPF_ST imm must be 0 when storing to kptr at off={field.offset}")
