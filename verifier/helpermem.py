@@ -31,7 +31,7 @@ from verifier.regs import (
     PTR_TO_STACK,
     Reg,
 )
-from verifier.stack import check_stack_range_initialized
+from verifier.stackrange import check_stack_range_initialized
 from verifier.statelog import reg_type_str
 from verifier.wording import argno_name
 

@@ -1,22 +1,28 @@
-"""The r10 stack: reads and writes at fixed and variable offsets, spilled registers, memory that helpers use.
+"""The r10 stack: reads and writes at fixed and variable offsets, spilled registers.
 
 A slot is 8 bytes with a kind for each byte (verifier/state.py). A register stored whole stays what it is ("spill") and
 comes back by a load ("fill"); other bytes are only known to be written, or to be zero. Sources: check_stack_* of
 kernel/bpf/verifier.c. The loader is privileged, so bytes never written may be read.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from bpf import isa
 from verifier.env import Env
 from verifier.history import SPILL, WRITE, reg_place, slot_place
 from verifier.links import assign_scalar_id_before_mov, clear_scalar_id
 from verifier.precision import mark_chain_precision, mark_slots_precise, push_jmp_history
 from verifier.references import destroy_if_dynptr_stack_slot
 from verifier.regs import NOT_INIT_REG, PTR_TO_STACK, SCALAR_VALUE, UNKNOWN_REG, Reg, const_reg
+from verifier.stackrange import (
+    BPF_READ,
+    READABLE,
+    SCRUB,
+    check_stack_access_within_bounds,
+    check_stack_range_initialized,
+    get_spi,
+)
 from verifier.state import (
     INSN_F_STACK_ACCESS,
-    MAX_BPF_STACK,
     SPILL_BYTES,
     STACK_DYNPTR,
     STACK_INVALID,
@@ -29,30 +35,18 @@ from verifier.state import (
     FuncState,
     Slot,
 )
-from verifier.wording import argno_name, tnum_text
+from verifier.wording import tnum_text
 
-BPF_READ: Final = 1
-BPF_WRITE: Final = 2
-BPF_MAX_VAR_OFF: Final = 1 << 29
 _ST_MEM: Final = 0x62  # class ST, mode MEM, without the size bits
 _ST_MEM_MASK: Final = 0xE7
 _NO_FASTCALL: Final = -(1 << 15)
 
-# bytes that a load may take as they are: written, zero, or (privileged) never written
-_READABLE: Final = bytes((STACK_MISC, STACK_ZERO, STACK_INVALID))
 _SPILL_BYTE: Final = bytes((STACK_SPILL,))
 _SPECIAL: Final = bytes((STACK_SPILL, STACK_DYNPTR, STACK_ITER, STACK_IRQ_FLAG))
-# what a byte becomes when the object that it was part of is overwritten (scrub_spilled_slot)
-_SCRUB: Final = bytes(kind if kind in (STACK_INVALID, STACK_POISON) else STACK_MISC for kind in range(256))
 # the same beside a narrow spill, where known zeroes stay (mark_stack_slot_misc)
 _BESIDE_SPILL: Final = bytes(
     kind if kind in (STACK_INVALID, STACK_POISON, STACK_ZERO) else STACK_MISC for kind in range(256)
 )
-
-
-def get_spi(off: int) -> int:
-    """Slot of the byte at fp+off (bpf_get_spi)."""
-    return (-off - 1) // 8
 
 
 def check_stack_access(
@@ -64,48 +58,6 @@ def check_stack_access(
         check_stack_read(env, reg, argno, off, size, value_regno)
     else:
         check_stack_write(env, reg, off, size, value_regno, insn_idx)
-
-
-# ---- bounds
-
-
-def check_stack_access_within_bounds(
-    env: Env, reg: Reg, argno: int, off: int, access_size: int, access: int
-) -> None:
-    """Every offset that the pointer may have lies in the frame's 512 bytes; the frame grows to the lowest."""
-    what = " read from" if access == BPF_READ else " write to"
-    num = reg.num
-    if not num.mask:
-        min_off = num.signed_value + off
-        max_off = min_off + access_size
-    else:
-        low, high = num.smin, num.smax
-        if high >= BPF_MAX_VAR_OFF or low <= -BPF_MAX_VAR_OFF:
-            env.refuse("EACCES", f"invalid unbounded variable-offset{what} stack {argno_name(argno)}")
-        min_off = low + off
-        max_off = high + off + access_size
-    errno = ""
-    if min_off < -MAX_BPF_STACK or min_off > -1:
-        errno = "EACCES"
-    elif max_off > 0:
-        errno = "EINVAL"
-    elif access_size < 0:
-        errno = "EFAULT"
-    if errno:
-        name = argno_name(argno)
-        if not num.mask:
-            env.refuse(errno, f"invalid{what} stack {name} off={min_off} size={access_size}")
-        text = tnum_text(num.value, num.mask)
-        env.refuse(
-            errno,
-            f"invalid variable-offset{what} stack {name} var_off={text} off={off} size={access_size}",
-        )
-    frame = env.cur_state.frames[reg.frameno]
-    size = -min_off + 7 & ~7
-    if len(frame.stack) * 8 < size:
-        frame.grow_stack(size)
-        subprog = env.subprogs[frame.subprogno]
-        subprog.stack_depth = max(subprog.stack_depth, size)
 
 
 def check_fastcall_stack_contract(env: Env, frame: FuncState, insn_idx: int, off: int) -> None:
@@ -189,7 +141,7 @@ def _write_bytes(env: Env, frame: FuncState, spi: int, off: int, size: int, kind
     if types[7] == STACK_SPILL and env.history is not None:
         env.history.scrub(slot_place(frame, spi), frame.stack[spi].reg, WRITE)
     if types[7] in _SPECIAL:
-        types = types.translate(_SCRUB)
+        types = types.translate(SCRUB)
     first = ((-off - 1) & 7) - size + 1
     frame.stack[spi] = Slot(types[:first] + bytes((kind,)) * size + types[first + size :])
 
@@ -237,7 +189,7 @@ def _maybe_write_slot(frame: FuncState, spi: int, bottom: int, top: int, writing
             zero_used = True
             continue
         if types[7] in _SPECIAL:
-            types = bytearray(types.translate(_SCRUB))
+            types = bytearray(types.translate(SCRUB))
         reg = NOT_INIT_REG
         if writing_zero and types[byte] == STACK_ZERO:
             zero_used = True
@@ -314,7 +266,7 @@ def _fill_part(env: Env, frame: FuncState, off: int, size: int, dst_regno: int) 
         reg = _linked_slot(env, frame, spi) if size == 4 == spill_size and width <= 32 else slot.reg
         env.regs[dst_regno] = clear_scalar_id(reg) if width > 8 * size else reg
         return True
-    _check_readable(env, types, off, size, _READABLE + _SPILL_BYTE)
+    _check_readable(env, types, off, size, READABLE + _SPILL_BYTE)
     first = ((-off - 1) & 7) - size + 1
     part = types[first : first + size]
     if part == SPILL_BYTES[:size] and slot.reg.is_null:
@@ -327,7 +279,7 @@ def _fill_part(env: Env, frame: FuncState, off: int, size: int, dst_regno: int) 
     return False
 
 
-def _check_readable(env: Env, types: bytes, off: int, size: int, allowed: bytes = _READABLE) -> None:
+def _check_readable(env: Env, types: bytes, off: int, size: int, allowed: bytes = READABLE) -> None:
     """Each byte of the access may be taken as data."""
     first = ((-off - 1) & 7) - size + 1
     part = types[first : first + size]
@@ -359,91 +311,3 @@ def _mark_reg_stack_read(env: Env, frame: FuncState, min_off: int, max_off: int,
     env.regs[dst_regno] = const_reg(0)
     if zero_spills:
         mark_slots_precise(env, frame.frameno, zero_spills)
-
-
-# ---- memory that helpers and kfuncs read or write
-
-
-def check_stack_range_initialized(
-    env: Env,
-    reg: Reg,
-    argno: int,
-    off: int,
-    access_size: int,
-    zero_size_allowed: bool,
-    access: int,
-    meta: Any,
-) -> None:
-    """A call gets access_size bytes from fp+off: they are readable, and data (or anything) after a write.
-
-    access_size < 0: a global function's argument, whose dead bytes may be passed. meta: of the call; where it names
-    this register as one whose memory the call fills (raw_mem_regno), nothing has to be there, and raw_mem_size tells
-    the caller how much is written.
-    """
-    allow_poison = access_size < 0 or access == BPF_WRITE
-    access_size = abs(access_size)
-    if not access_size and not zero_size_allowed:
-        env.refuse("EACCES", "invalid zero-sized read")
-    check_stack_access_within_bounds(env, reg, argno, off, access_size, access)
-    num = reg.num
-    if not num.mask:
-        min_off = max_off = num.signed_value + off
-        if meta is not None and meta.raw_mem_regno == _register(argno):
-            meta.raw_mem_size = access_size
-            return
-    else:
-        min_off, max_off = num.smin + off, num.smax + off
-    frame = env.cur_state.frames[reg.frameno]
-    at = min_off
-    end = max_off + access_size
-    while at < end:
-        spi = get_spi(at)
-        stop = min(end, -8 * spi)
-        bad = _use_slot(frame, spi, at, stop, access == BPF_WRITE, allow_poison)
-        if bad is not None:
-            _refuse_range(env, reg, argno, frame.stack[spi].types[(-bad - 1) & 7], min_off, bad, access_size)
-        at = stop
-
-
-def _register(argno: int) -> int:
-    """The register that an argument is in, -1 for a stack-argument slot (reg_from_argno)."""
-    if argno >= 0:
-        return argno
-    return -argno if argno >= -isa.MAX_REG_ARGS else -1
-
-
-def _use_slot(
-    frame: FuncState, spi: int, start: int, stop: int, clobber: bool, allow_poison: bool
-) -> int | None:
-    """Bytes start..stop-1 of one slot; the first offset that may not be used, or None."""
-    slot = frame.stack[spi]
-    types = slot.types
-    is_spilled = types[7] == STACK_SPILL
-    bad = None
-    for off in range(start, stop):
-        byte = (-off - 1) & 7
-        kind = types[byte]
-        if kind in _READABLE:
-            if clobber:
-                types = types[:byte] + bytes((STACK_MISC,)) + types[byte + 1 :]
-        elif is_spilled:
-            if clobber:
-                types = types.translate(_SCRUB)
-                is_spilled = False
-        elif kind != STACK_POISON or not allow_poison:
-            bad = off
-            break
-    if types is not slot.types:
-        frame.stack[spi] = Slot(types, slot.reg if types[7] == STACK_SPILL else NOT_INIT_REG)
-    return bad
-
-
-def _refuse_range(env: Env, reg: Reg, argno: int, kind: int, min_off: int, bad: int, size: int) -> None:
-    name = argno_name(argno)
-    if kind == STACK_POISON:
-        text = f"reading from stack {name} off {min_off}+{bad - min_off} size {size}"
-        env.refuse("EACCES", f"{text}, slot poisoned by dead code elimination")
-    if not reg.num.mask:
-        env.refuse("EACCES", f"invalid read from stack {name} off {min_off}+{bad - min_off} size {size}")
-    var_off = tnum_text(reg.num.value, reg.num.mask)
-    env.refuse("EACCES", f"invalid read from stack {name} var_off {var_off}+{bad - min_off} size {size}")
