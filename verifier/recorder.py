@@ -21,10 +21,11 @@ class Visit:
     """One visit of an instruction. frames: the state before it, outermost frame first. followers: what came next.
 
     covered: the checkpoint that ended the path here, or None. kept: the checkpoint made here, or None; its registers
-    carry the precision marks that were found in the end.
+    carry the precision marks that were found in the end. twins: the same instruction once more, with the other half of a
+    number that an AND or OR splits in two.
     """
 
-    __slots__ = ("covered", "followers", "frames", "insn", "kept")
+    __slots__ = ("covered", "followers", "frames", "insn", "kept", "twins")
 
     def __init__(self, insn: int, frames: list[FuncState]) -> None:
         self.insn = insn
@@ -32,6 +33,7 @@ class Visit:
         self.followers: list[Visit] = []
         self.covered: VState | None = None
         self.kept: VState | None = None
+        self.twins: list[Visit] = []
 
 
 class Recorder:
@@ -49,6 +51,7 @@ class Recorder:
         self._origin: Visit | None = None  # what `_last` follows
         self._state: VState | None = None
         self._origins: dict[int, Visit] = {}  # by identity of a waiting branch's state
+        self._twins: dict[int, Visit] = {}  # likewise, of a number that is split in two
         self._kept: dict[int, tuple[VState, Visit]] = {}
 
     @property
@@ -77,7 +80,11 @@ class Recorder:
                     origin is not None and waiting.insn_idx == last.insn and env.insns[last.insn].cls in _ALU
                 )
                 self._origins[id(waiting.state)] = origin if again and origin is not None else last
+                if again:
+                    self._twins[id(waiting.state)] = last
             before = last if state is self._state else self._origins.pop(id(state), last)
+            if state is not self._state and id(state) in self._twins:
+                self._twins.pop(id(state)).twins.append(one)
             before.followers.append(one)
             self._origin = before
         self._last = one

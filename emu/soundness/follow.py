@@ -145,13 +145,16 @@ class Follower:
         outside = None
         for visit, loose in following:
             found = self._outside(visit, active, loose)
+            reached = [visit]
             if found is None and visit.covered is not None:
                 covered = visit.covered
                 loose = let_go(covered.frames, active, self.relation, loose)
                 visit = self.recorder.visit_of(covered)
                 found = next(self.relation.frames(covered.frames, active, loose), None)
+                # the number that the checkpoint's instruction splits in two: either half may be meant
+                reached = [visit, *(v for v in visit.twins if self._outside(v, active, loose) is None)]
             if found is None:
-                stay[id(visit), loose] = visit, loose
+                stay.update(((id(one), loose), (one, loose)) for one in reached)
                 if len(stay) >= _MANY:
                     break
             outside = outside or found

@@ -83,7 +83,8 @@ def test_objects_stay_inside() -> None:
     assert steps > 1_000
 
 
-@pytest.mark.parametrize("number", range(40))
+# 6734: a checkpoint at an OR whose number is split in two
+@pytest.mark.parametrize("number", [*range(40), 6734])
 def test_generated_programs_stay_inside(number: int) -> None:
     program = generate(number)
     done = check(random_maps(program, number), random_inputs(program, 2, number), budget=5_000)
