@@ -11,7 +11,7 @@ from bpf.request import parse_request
 from bpf.verified import Verified
 from emu.answer import case_json
 from emu.outcome import Outcome
-from emu.pipeline import Case, Pipeline
+from emu.pipeline import Case, Options, Pipeline
 from emu.replay.check import Check, Replayed, engine_check, equal, merge, not_comparable, verdict_checks
 from jit import place
 from jit.image import Image, Layout
@@ -30,7 +30,12 @@ def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[
     except InputError as error:
         return Replayed(name, group, (Check("verdict", "not comparable", str(error)),), None, {"name": name})
     # a program that the kernel refused has no result to compare with: only our verdict is asked for
-    case = pipeline.run(request, engines=engines if expect.get("accepted") else ("verify",))
+    options = pipeline.options
+    pipeline.options = _on_cpu(options, _text(record.get("cpu")))
+    try:
+        case = pipeline.run(request, engines=engines if expect.get("accepted") else ("verify",))
+    finally:
+        pipeline.options = options
     checks = verdict_checks(
         case, bool(expect.get("accepted")), str(expect.get("errno", "OK")), _text(expect.get("message"))
     )
@@ -46,6 +51,13 @@ def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[
         for c in checks
     ]  # fmt: skip
     return Replayed(name, group, tuple(checks), case, case_json(case) | {"name": name, "family": group})
+
+
+def _on_cpu(options: Options, cpu: str | None) -> Options:
+    """The options for a recording made on this processor (QEMU's -cpu): without BMI2 the kernel emits other shifts."""
+    if cpu is None or "bmi2=off" not in cpu.split(","):
+        return options
+    return replace(options, profile=replace(options.profile, bmi2=False))
 
 
 def _text(value: object) -> str | None:

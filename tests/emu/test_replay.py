@@ -142,3 +142,12 @@ def test_replay_notices_a_wrong_recording(bpfemu: Command, tmp_path: Path, chang
     (found,) = [json.loads(line) for line in out.read_text().splitlines()]
     field = {"map_dumps": "maps", "jited": "bytes"}.get(change, change)
     assert set(found["differs"]) == {field}
+
+
+def test_a_recording_without_bmi2_is_compiled_for_its_processor(bpfemu: Command) -> None:
+    ran = bpfemu(
+        "replay", FIXTURES / "golden" / "programs_nobmi2.jsonl.gz", "--engine", "verify,jit", "--json"
+    )
+    assert ran.status == 0, ran.out
+    checks = [one["checks"]["bytes"]["state"] for one in json.loads(ran.out)["programs"]]
+    assert checks == ["agree"] * 98
