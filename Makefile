@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint check bench clean
+.PHONY: install demo test lint check bench compiled plain clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -35,5 +35,13 @@ check: lint test
 bench: install
 	$(BIN)/python -m benchmarks
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+# In place, with mypyc and a C compiler; the Python files stay the only source, and `make plain` goes back to them.
+compiled: install plain
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77'
+	$(BIN)/python setup_compiled.py --quiet build_ext --inplace
+
+plain:
+	rm -f verifier/*.so *__mypyc*.so
+
+clean: plain
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

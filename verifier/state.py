@@ -166,11 +166,13 @@ class FuncState:
         "subprogno",
     )
 
-    def __init__(self, callsite: int, frameno: int, subprogno: int) -> None:
+    def __init__(self, callsite: int, frameno: int, subprogno: int, regs: list[Reg] | None = None) -> None:
         self.callsite = callsite
         self.frameno = frameno
         self.subprogno = subprogno
-        self.regs: list[Reg] = [NOT_INIT_REG] * 10 + [Reg(PTR_TO_STACK, ZERO, 0, 0, 0, False, frameno)]
+        if regs is None:
+            regs = [NOT_INIT_REG] * 10 + [Reg(PTR_TO_STACK, ZERO, 0, 0, 0, False, frameno)]
+        self.regs = regs
         self.stack: list[Slot] = []
         self.stack_args: list[Reg] = []
         self.async_entry_cnt = 0
@@ -186,11 +188,7 @@ class FuncState:
 
     def copy(self) -> "FuncState":
         """A frame of its own that shares all values."""
-        new = FuncState.__new__(FuncState)
-        new.callsite = self.callsite
-        new.frameno = self.frameno
-        new.subprogno = self.subprogno
-        new.regs = self.regs[:]
+        new = FuncState(self.callsite, self.frameno, self.subprogno, self.regs[:])
         new.stack = self.stack[:]
         new.stack_args = self.stack_args[:]
         new.async_entry_cnt = self.async_entry_cnt
@@ -291,7 +289,7 @@ class VState:
 
     def copy(self) -> "VState":
         """copy_verifier_state: frames of its own, the same parent, history copied, branches too."""
-        new = VState.__new__(VState)
+        new = VState()
         new.frames = [frame.copy() for frame in self.frames]
         new.parent = self.parent
         new.equal_state = self.equal_state
