@@ -43,6 +43,8 @@ _REFERENCES = frozenset(
     {isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX, isa.PSEUDO_MAP_IDX_VALUE}
 )
 
+_UNMODELLED = frozenset(MapType) - _KINDS.keys()
+
 # Shapes that passed the checks: a campaign makes the same few maps again and again.
 _ALLOWED: set[tuple[int, int, int, int, int]] = set()
 _ALLOWED_MAX = 4096
@@ -69,11 +71,11 @@ class UnnamedMap(Map):
 
 
 def create_all(program: Program, memory: Memory, cpus: int = 1) -> tuple[Map, ...]:
-    """All maps of a program, as `create`. Those of unknown kinds may be there as long as the program does not name them."""
+    """All maps of a program, as `create`. Those of kinds that are not modelled may be there while nothing names them."""
     named = _named(program)
     return tuple(
         UnnamedMap(spec, i, memory)
-        if spec.type not in _KINDS and i not in named
+        if spec.type in _UNMODELLED and i not in named
         else create(spec, i, memory, cpus)
         for i, spec in enumerate(program.maps)
     )
