@@ -184,9 +184,10 @@ class _Draft:
 
     def _call(self, insn: Insn, at: int) -> Sequence[Item]:
         if insn.src == isa.PSEUDO_KFUNC_CALL:
-            if at in self.refs and self.kfuncs[self.refs[at]].name in inline.CASTS:
+            found = inline.KFUNCS.get(self.kfuncs[self.refs[at]].name) if at in self.refs else None
+            if found is not None:
                 self.inlined.add(self.trimmed.origin[at])
-                return (Item(inline.CAST),)
+                return tuple(Item(new) for new in found)
             return (Item(Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, self.refs.get(at, insn.imm))),)
         if insn.imm == TAIL_CALL:
             known = self.facts.tail_calls.get(self.trimmed.origin[at])

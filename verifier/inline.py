@@ -5,7 +5,7 @@ kernel/bpf/hashtab.c, inline_bpf_loop and bpf_do_misc_fixups of kernel/bpf/fixup
 kernel on x86-64; emu/runtime lays its maps out alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf import isa
@@ -30,6 +30,7 @@ _ELEM_LRU_REF = 35  # offsetof(struct htab_elem, lru_node) + offsetof(struct bpf
 _MAX_LOOPS = 8 << 20
 _E2BIG = 7
 _EINVAL = 22
+_EINVAL = 22
 _EOPNOTSUPP = 95
 _LOOP_SPILLS = 24  # r6, r7, r8
 
@@ -46,9 +47,46 @@ _PERCPU_VARIABLES = {
     GET_CURRENT_TASK: ("current_task", _LOAD64),
     GET_CURRENT_TASK_BTF: ("current_task", _LOAD64),
 }
-# Kfuncs that only hand their first argument back.
-CASTS = frozenset({"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
-CAST = Insn(_MOV_X, 0, 1)
+_LOAD32 = isa.LDX | isa.MEM | isa.W
+_STORE32 = isa.STX | isa.MEM | isa.W
+_ZERO64 = Insn(isa.ST | isa.MEM | isa.DW, 1)
+# A struct bpf_iter_num is the current number and the end, two ints.
+_NUM_NEW = (
+    Insn(isa.JMP32 | isa.JSGT | isa.X, 2, 3, 8),
+    Insn(_MOV32 | isa.X, 0, 3),
+    Insn(isa.ALU | isa.SUB | isa.X, 0, 2),
+    Insn(isa.JMP | isa.JGT, 0, off=8, imm=_MAX_LOOPS),
+    Insn(isa.ALU | isa.ADD, 2, imm=-1),
+    Insn(_STORE32, 1, 2),
+    Insn(_STORE32, 1, 3, 4),
+    Insn(_MOV, 0),
+    Insn(isa.OP_JA, off=5),
+    _ZERO64,  # an empty range the wrong way round
+    Insn(_MOV, 0, imm=-_EINVAL),
+    Insn(isa.OP_JA, off=2),
+    _ZERO64,  # too many numbers
+    Insn(_MOV, 0, imm=-_E2BIG),
+)
+_NUM_NEXT = (
+    Insn(_LOAD32, 0, 1),
+    Insn(isa.ALU | isa.ADD, 0, imm=1),
+    Insn(_LOAD32, 2, 1, 4),
+    Insn(isa.JMP32 | isa.JSGE | isa.X, 0, 2, 3),
+    Insn(_STORE32, 1, 0),
+    Insn(_MOV_X, 0, 1),
+    Insn(isa.OP_JA, off=2),
+    _ZERO64,
+    Insn(_MOV, 0),
+)
+_CAST = (Insn(_MOV_X, 0, 1),)
+# Kfuncs that become instructions.
+KFUNCS: Mapping[str, Sequence[Insn]] = {
+    "bpf_cast_to_kern_ctx": _CAST,
+    "bpf_rdonly_cast": _CAST,
+    "bpf_iter_num_new": _NUM_NEW,
+    "bpf_iter_num_next": _NUM_NEXT,
+    "bpf_iter_num_destroy": (Insn(isa.OP_JA),),
+}
 
 
 _KPTR_SWAP = (Insn(_MOV_X, 0, 2), Insn(isa.STX | isa.ATOMIC | isa.DW, 1, 0, 0, isa.XCHG))

@@ -9,6 +9,7 @@ from bpf.insn import Insn
 from bpf.maps import MapSpec, MapType
 from bpf.request import parse_request
 from bpf.verified import Verified
+from tests.verifier.kit import accepted
 from verifier import inline, verify
 
 TRACED = [
@@ -90,3 +91,15 @@ def test_kptrs_are_swapped_by_one_exchange() -> None:
     swap = pieces[1].insn
     assert [piece.insn for piece in pieces[:1]] == [Insn(isa.ALU64 | isa.MOV | isa.X, 0, 2)]
     assert (swap.code, swap.dst, swap.src, swap.imm) == (isa.STX | isa.ATOMIC | isa.DW, 1, 0, isa.XCHG)
+
+
+def test_counting_iterators_are_instructions() -> None:
+    """Sequences of a real 7.3.4 kernel; fixtures/golden-more has whole programs with them."""
+    text = (
+        "prog tc\nint main(void *ctx):\nr1 = r10\nr1 += -8\nr2 = 1\nr3 = 3\ncall bpf_iter_num_new\nr1 = r10\nr1 += -8\n"
+        "call bpf_iter_num_next\nr1 = r10\nr1 += -8\ncall bpf_iter_num_destroy\nr0 = 0\nexit\n"
+    )
+    verdict = accepted(text)
+    assert verdict.inlined == {4, 7, 10}
+    assert not any(insn.is_call for insn in verdict.insns)
+    assert len(verdict.insns) == len(verdict.program.insns) + 13 + 8

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from bpf.kfuncs import KFUNCS
 from emu.runtime.contexts import SkbContext, XdpContext
 from emu.runtime.dynptr import E2BIG, EFAULT, EINVAL, SKB, XDP, Dynptr
-from emu.runtime.kfuncs.registry import kfunc
+from emu.runtime.kfuncs.registry import Rax, kfunc
 from emu.runtime.traps import HelperTrap
 
 if TYPE_CHECKING:
@@ -138,11 +138,14 @@ def dynptr_memset(world: "World", ptr: int, offset: int, size: int, value: int) 
 
 @kfunc(_row("bpf_iter_num_new"))
 def iter_num_new(world: "World", it: int, start: int, end: int) -> int:
-    """Begin to count. The iterator is two ints: the current number and the end."""
+    """Begin to count. The iterator is two ints: the current number and the end.
+
+    The instructions that the kernel puts in place of the call set all 64 bits of the result.
+    """
     error = -EINVAL if start > end else -E2BIG if end - start > MAX_LOOPS else 0
     world.memory.store(it, 4, 0 if error else start - 1)
     world.memory.store(it + 4, 4, 0 if error else end)
-    return error
+    return Rax(error)
 
 
 @kfunc(_row("bpf_iter_num_next"))
@@ -158,8 +161,7 @@ def iter_num_next(world: "World", it: int) -> int:
 
 @kfunc(_row("bpf_iter_num_destroy"))
 def iter_num_destroy(world: "World", it: int) -> None:
-    """End counting."""
-    world.memory.store(it, 8, 0)
+    """End counting, which does nothing."""
 
 
 def _int(value: int) -> int:
