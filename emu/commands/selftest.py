@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from bpf.errors import BpfemuError, InputError
-from emu.commands.common import AGREES, DIFFERS, console, emit_json, run_options, shown
+from emu.commands.common import AGREES, BAD_INPUT, DIFFERS, console, emit_json, printable, run_options, shown
 from emu.pipeline import Options, Pipeline
 from emu.selftest import junit
 from emu.selftest.runner import Result, State, run_object
@@ -34,7 +34,7 @@ def selftest(
     """Run objects built like the kernel's BPF selftests by the expectations in their BTF decl tags.
 
     Expectations that need an unprivileged user are left out and counted. Exit status: 0 nothing failed, 1 some failed,
-    2 a file is missing, or --run names no program. See docs/selftest.md.
+    2 a file is missing or no object with BTF, or --run names no program. See docs/selftest.md.
     """
     pipeline = Pipeline(options)
     results: list[Result] = []
@@ -54,7 +54,12 @@ def selftest(
             )  # fmt: skip
     else:
         _print(results, verbose)
-    sys.exit(DIFFERS if any(item.state == "fail" for item in results) else AGREES)
+    unread = [item for item in results if not item.program]
+    for item in unread:
+        click.echo(f"bpfemu: error: {printable(item.why)}", err=True)
+    if any(item.state == "fail" for item in results):
+        sys.exit(DIFFERS)
+    sys.exit(BAD_INPUT if unread else AGREES)
 
 
 def _results(pipeline: Pipeline, file: str, only: str | None) -> list[Result]:

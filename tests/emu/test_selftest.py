@@ -151,3 +151,4 @@ def test_an_object_that_is_none(bpfemu: Command, tmp_path: Path) -> None:
     ran = bpfemu("selftest", file)
     assert "Traceback" not in ran.out + ran.err
     assert ran.out.splitlines()[1].split() == ["broken.o", "1"]
+    assert (ran.status, len(ran.err.splitlines())) == (2, 1)
