@@ -8,9 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
-
-import capstone
+from typing import Final
 
 from benchmarks.generated import generate
 from bpf.program import RunInput
@@ -20,10 +18,11 @@ from emu.sandbox import Machine, Sandbox
 from emu.sandbox.framewatch import FrameWatch
 from emu.soundness.inputs import random_maps
 from jit import PRESETS, Profile, compile_program
+from jit.decoder import new_decoder
 from jit.image import NativeFunction
 from verifier import verify
 
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
+_DECODER = new_decoder()
 _PROFILES: Final = ("7.3", "7.3-nobmi2", "plain")
 _SLOTS: Final = 7
 _REPORT: Final = 500

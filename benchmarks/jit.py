@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import capstone
 import keystone
 import keystone.keystone
 
 from benchmarks.rows import Row
 from bpf.verified import Verified
 from jit import compile_program, place
+from jit.decoder import new_decoder
 from jit.image import Layout
 from jit.lower import lowering
 from jit.x64.encoder import forget
@@ -44,7 +44,7 @@ def _rate(name: str, run: Callable[[], int], seconds: float) -> Row:
 
 
 def _keystone(programs: Sequence[tuple[Verified, Layout]], count: int, seconds: float) -> Row:
-    decoder: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
+    decoder = new_decoder()
     assembler: Any = keystone.keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_64)  # type: ignore[no-untyped-call]  # no types
     texts = []
     bpf = 0

@@ -2,16 +2,14 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any
-
-import capstone
 
 from bpf import isa
 from bpf.disasm import disasm
 from bpf.program import LineInfo, Program
+from jit.decoder import new_decoder
 from jit.image import Image, Layout
 
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # it has no types
+_DECODER = new_decoder()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,15 @@
 """The annotated listing of an image, for people: BPF instruction, offset, bytes, assembly, and the frame as a picture.
 
-The only module here that knows a disassembler (capstone). Lines have at most 100 columns.
+Lines have at most 100 columns.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-import capstone
-
 from bpf import isa
 from bpf.disasm import disasm
 from jit.argflow import ArgumentFlow, Incoming, Outgoing, argument_place, register
+from jit.decoder import new_decoder
 from jit.image import Image, Layout, NativeFunction, Reloc
 from jit.picture import incoming, picture
 from jit.place import place
@@ -48,7 +47,7 @@ class _Function:
         self.refers: dict[int, list[Reloc]] = {}  # relocations by instruction
         for reloc in self.function.relocs:
             self.refers.setdefault(reloc.insn, []).append(reloc)
-        self.decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # it has no types
+        self.decoder = new_decoder()
 
     def lines(self) -> Iterator[str]:
         function, sub = self.function, self.sub
@@ -111,7 +110,7 @@ class _Function:
 
     def _native(self, start: int, end: int) -> Iterator[str]:
         """The machine instructions in [start, end); targets of jumps are offsets in the function."""
-        for insn in self.decoder.disasm(self.code[start:end], start):  # type: ignore[no-untyped-call]  # no types
+        for insn in self.decoder.disasm(self.code[start:end], start):
             raw = bytes(insn.bytes)
             operands = "" if insn.mnemonic == "nop" else self._operands(insn.address, raw, insn.op_str)
             text = f"{insn.mnemonic:<8}{operands}"

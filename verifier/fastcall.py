@@ -14,7 +14,8 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 
 if TYPE_CHECKING:
-    from verifier.env import Env, SubprogInfo
+    from verifier.env import Env
+    from verifier.found import SubprogInfo
 
 _STX_DW: Final = isa.STX | isa.MEM | isa.DW
 _LDX_DW: Final = isa.LDX | isa.MEM | isa.DW

@@ -13,7 +13,8 @@ from bpf.progtypes import CONTEXTS
 from verifier.callargs import CallMeta, check_func_arg_reg_off, check_reg_type
 from verifier.diagnose import Callee
 from verifier.dynptr import RefObj, process_dynptr_func
-from verifier.env import Env, SubprogInfo, get_func_arg_reg, reg_arg_name
+from verifier.env import Env, get_func_arg_reg, reg_arg_name
+from verifier.found import SubprogInfo
 from verifier.helpermem import check_mem_reg
 from verifier.precision import mark_arg_precision
 from verifier.refused import Refused

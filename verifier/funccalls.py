@@ -14,8 +14,9 @@ from verifier.callbacks import (
     set_task_work_schedule_callback_state,
     set_timer_callback_state,
 )
-from verifier.env import BPF_COMPLEXITY_LIMIT_JMP_SEQ, Env, Pending
+from verifier.env import BPF_COMPLEXITY_LIMIT_JMP_SEQ, Env
 from verifier.exits import process_bpf_exit_full
+from verifier.found import Pending
 from verifier.funcargs import btf_check_subprog_call, subprog_name
 from verifier.history import CALLER_SAVED, reg_place
 from verifier.locks import in_sleepable_context, non_sleepable_context_description

@@ -2,21 +2,20 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any, Final
-
-import capstone
+from typing import Final
 
 from bpf.disasm import disasm
 from emu.against.match import FunctionMatch, Match
 from emu.against.read import Foreign
 from emu.native import source_line
+from jit.decoder import new_decoder
 from jit.image import Image, NativeFunction, Reloc
 
 _CONTEXT: Final = 2  # equal instructions shown in front of the difference
 _AFTER: Final = 2  # instructions shown behind it
 _WIDTH: Final = 58  # columns of one side
 _BYTES: Final = 15  # the longest instruction
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # it has no types
+_DECODER = new_decoder()
 
 Line = tuple[int, bytes, str]  # offset, bytes, assembly
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import capstone
+from jit.decoder import new_decoder
 
 # Random and machine-dependent values, transactions, and descriptor table reads that no mode of Unicorn refuses.
 _NAMES = frozenset((
@@ -34,9 +34,8 @@ _VEX = re.compile(rb"\xc4[\x42\x62\x82\xa2\xc2\xe2].\xf7", re.DOTALL)
 
 
 @cache
-def _disassembler() -> Any:  # capstone has no types
-    module: Any = capstone
-    return module.Cs(module.CS_ARCH_X86, module.CS_MODE_64)
+def _disassembler() -> Any:
+    return new_decoder()
 
 
 def scan(chunks: Sequence[tuple[int, bytes]]) -> tuple[list[tuple[int, int]], bool]:

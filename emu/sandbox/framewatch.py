@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-import capstone
-
 from emu.sandbox import addresses
 from emu.sandbox.images import Function
 from emu.sandbox.sandbox import Sandbox
 from jit.argflow import ArgumentFlow, Incoming, Outgoing
+from jit.decoder import new_decoder
 from jit.frame import RETURN_ADDRESS, Frame, Moment
 
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
+_DECODER = new_decoder()
 _SAVED: Final = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _WORD: Final = struct.Struct("<Q")
 _TOP: Final = addresses.STACK + addresses.STACK_SIZE

@@ -5,11 +5,10 @@ where an instruction really starts there.
 """
 
 import re
-from typing import Any, Final
-
-import capstone
+from typing import Final
 
 from emu.sandbox.images import Function
+from jit.decoder import new_decoder
 
 _BELOW: Final = re.compile(rb"[\x44\x4c\x54\x5c\x64\x6c\x74\x7c]\x24[\x80-\xff]")  # [rsp - 128 .. rsp - 1]
 _ANY: Final = re.compile(r"\[rsp - ")
@@ -19,10 +18,8 @@ def accesses(function: Function) -> list[tuple[int, str]]:
     """(offset, assembly) of every instruction of a function that names memory below rsp."""
     if _BELOW.search(function.code) is None:
         return []
-    module: Any = capstone  # it has no types
-    decoder = module.Cs(module.CS_ARCH_X86, module.CS_MODE_64)
     return [
         (addr, f"{name} {operands}")
-        for addr, _size, name, operands in decoder.disasm_lite(function.code, 0)
+        for addr, _size, name, operands in new_decoder().disasm_lite(function.code, 0)
         if name != "lea" and _ANY.search(operands)
     ]

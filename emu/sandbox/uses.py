@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import capstone
 
+from jit.decoder import new_decoder
+
 CALL, RET, JUMP, IMPLICIT, OTHER = "call", "ret", "jump", "implicit", "other"
 
 _LEGACY = {"a": "rax", "b": "rbx", "c": "rcx", "d": "rdx"}
@@ -39,11 +41,8 @@ NOTHING: Final = Use(OTHER, frozenset(), frozenset(), False, 1)
 
 
 @lru_cache(maxsize=1)
-def _decoder() -> Any:  # capstone has no types
-    module: Any = capstone
-    made = module.Cs(module.CS_ARCH_X86, module.CS_MODE_64)
-    made.detail = True
-    return made
+def _decoder() -> Any:
+    return new_decoder(detail=True)
 
 
 def use_of(code: bytes, addr: int) -> Use:

@@ -6,17 +6,15 @@ Sources: disasm_helpers.c and jit_disasm_helpers.c of the kernel's selftests; th
 import re
 from typing import Any, Final
 
-import capstone
 from capstone import x86
 
 from bpf import isa
 from bpf.disasm import disasm
 from bpf.verified import Verified
+from jit.decoder import new_decoder
 from jit.image import Image
 
-_DECODER: Final[Any] = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # it has no types
-_DECODER.syntax = capstone.CS_OPT_SYNTAX_ATT
-_DECODER.detail = True
+_DECODER = new_decoder(detail=True, att=True)
 # Words that LLVM has others for, and numbers that it shows in base 16, whatever their size.
 _WORDS: Final = {"leaveq": "leave"}
 _DECIMAL: Final = re.compile(r"(?<![\w%])(-?)(\d)(?![\w])")

@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
-import capstone
 import pytest
 
 from bpf import isa
@@ -14,12 +13,13 @@ from bpf.maps import MapSpec
 from bpf.program import KfuncRef, Program
 from bpf.verified import Subprog, Verified
 from jit import DEFAULT, JitUnsupported, Profile, blind, compile_program, place, preset
+from jit.decoder import new_decoder
 from jit.frame import Place
 from jit.image import Image, Layout, Poke
 from tests.jit.recordings import Recording, records
 from tests.jit.verified import function
 
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
+_DECODER = new_decoder()
 EXIT = Insn(isa.OP_EXIT)
 BASE = 0xFFFF_FFFF_C000_0000
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf.errors import InternalError
+from jit.decoder import new_decoder
 from jit.x64 import registers as x
 from jit.x64.encoder import Form, Mem, form
 from jit.x64.forms import FORMS
 
-_DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
-_DECODER.detail = True
+_DECODER = new_decoder(detail=True)
 _NAMES = {"8": x.NAMES8, "16": x.NAMES16, "32": x.NAMES32, "64": x.NAMES64}
 _IMPLIED = ("al", "eax", "rax", "cl", "1")
 _ADDRESS = 0x1000

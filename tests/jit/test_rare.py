@@ -19,7 +19,7 @@ from bpf.maps import MapSpec
 from bpf.program import Program
 from bpf.verified import Subprog, Verified
 from jit import PRESETS, Profile, compile_program, memory, place
-from jit.image import Image, Layout
+from tests.jit.addresses import solve
 
 _PATH = Path(__file__).parents[2] / "fixtures" / "jit" / "rare.jsonl.gz"
 RECORDS = [json.loads(line) for line in gzip.decompress(_PATH.read_bytes()).splitlines()]
@@ -71,26 +71,6 @@ def _verified(record: dict[str, Any]) -> Verified:
     )
 
 
-def _solve(image: Image, codes: list[bytes], functions: tuple[int, ...]) -> Layout:
-    """Addresses read from the kernel's bytes, the first field of each."""
-    symbols: dict[str, int] = {}
-    maps = [0] * len(image.verified.program.maps)
-    values = list(maps)
-    for number, function in enumerate(image.functions):
-        for reloc in function.relocs:
-            end = reloc.off + reloc.size
-            value = int.from_bytes(codes[number][reloc.off : end], "little", signed=True) - reloc.addend
-            if reloc.kind in ("call", "jump", "rel"):
-                value += functions[number] + end
-            if reloc.symbol:
-                symbols.setdefault(reloc.symbol, value)
-            elif reloc.kind == "map":
-                maps[reloc.target] = maps[reloc.target] or value
-            elif reloc.kind == "mapval":
-                values[reloc.target] = values[reloc.target] or value
-    return Layout(functions, symbols, tuple(maps), tuple(values))
-
-
 @pytest.mark.parametrize("record", RECORDS, ids=[record["name"] for record in RECORDS])
 def test_rare_code_is_the_kernels(record: dict[str, Any]) -> None:
     verified = _verified(record)
@@ -98,7 +78,7 @@ def test_rare_code_is_the_kernels(record: dict[str, Any]) -> None:
     image = compile_program(verified, _PROFILES[record["profile"]])
     assert [len(function.code) for function in image.functions] == [len(code) // 2 for code in want]
     functions = tuple(int(function["addr"], 0) for function in record["jited"])
-    layout = _solve(image, [bytes.fromhex(code) for code in want], functions)
+    layout = solve(image, [bytes.fromhex(code) for code in want], functions)
     assert [code.hex() for code in place(image, layout)] == want
 
 

@@ -16,35 +16,12 @@ import pytest
 from bpf.request import parse_request
 from bpf.verified import Verified
 from jit import blind, compile_program, place, preset
-from jit.image import Image, Layout
+from tests.jit.addresses import solve
 from tests.jit.blinded import secrets
 from verifier import verify
 
 _PATH = Path(__file__).parents[2] / "fixtures" / "jit" / "recorded.jsonl.gz"
 RECORDS = [json.loads(line) for line in gzip.decompress(_PATH.read_bytes()).splitlines()]
-
-
-def _solve(image: Image, codes: list[bytes], record: dict[str, Any]) -> Layout:
-    """Addresses read from the kernel's bytes, the first field of each; names of calls are compared."""
-    functions = tuple(int(function["addr"], 16) for function in record["jited"])
-    symbols: dict[str, int] = {}
-    maps = [0] * len(image.verified.program.maps)
-    values = list(maps)
-    for number, function in enumerate(image.functions):
-        for reloc in function.relocs:
-            end = reloc.off + reloc.size
-            value = int.from_bytes(codes[number][reloc.off : end], "little", signed=True) - reloc.addend
-            if reloc.kind in ("call", "jump", "rel"):
-                value += functions[number] + end
-            if reloc.symbol:
-                symbols.setdefault(reloc.symbol, value)
-                if reloc.kind in ("call", "jump"):
-                    assert reloc.symbol in record["calls"][f"{value:#x}"]
-            elif reloc.kind == "map":
-                maps[reloc.target] = maps[reloc.target] or value
-            elif reloc.kind == "mapval":
-                values[reloc.target] = values[reloc.target] or value
-    return Layout(functions, symbols, tuple(maps), tuple(values))
 
 
 def _verified(record: dict[str, Any]) -> Verified:
@@ -62,7 +39,11 @@ def test_bytes_are_the_kernels(record: dict[str, Any]) -> None:
         verified = blind(verified, iter(numbers), layout)
     image = compile_program(verified, preset(record["profile"]))
     assert [len(function.code) for function in image.functions] == [len(code) for code in codes]
-    layout = _solve(image, codes, record)
+    layout = solve(image, codes, tuple(int(function["addr"], 16) for function in record["jited"]))
+    for function in image.functions:
+        for reloc in function.relocs:
+            if reloc.kind in ("call", "jump") and reloc.symbol:
+                assert reloc.symbol in record["calls"][f"{layout.symbols[reloc.symbol]:#x}"]
     assert [code.hex() for code in place(image, layout)] == [code.hex() for code in codes]
 
 

@@ -4,11 +4,11 @@ Shares nothing with the JIT but the code itself.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import capstone
+from jit.decoder import new_decoder
 
-DECODER: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)  # type: ignore[no-untyped-call]  # no types
+DECODER = new_decoder()
 _CALLEE_SAVED: Final = {"ebx": "rbx", "bx": "rbx", "bl": "rbx", "ebp": "rbp"}
 _CALLEE_SAVED.update({name: name for name in ("rbx", "rbp", "r12", "r13", "r14", "r15")})
 _CALLEE_SAVED.update({f"r{n}{end}": f"r{n}" for n in range(12, 16) for end in "dwb"})
