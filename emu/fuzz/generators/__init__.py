@@ -1,0 +1,38 @@
+"""Who makes samples: each generator is a function of a random number generator, and knows no engine.
+
+`make` is the one way in. A case is reproducible from (generator, seed, number) alone: no generator keeps anything from
+one call to the next, asks for the time, iterates over a set of strings, or uses `hash()`.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bpf.errors import InputError
+from bpf.program import Program, Request
+from emu.fuzz.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a generator returns; `Sample` explains the fields."""
+
+    request: Request
+    others: Mapping[str, Program] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+
+Generator = Callable[[random.Random], Made]
+
+GENERATORS: dict[str, Generator] = {}
+
+
+def make(generator: str, seed: int, number: int) -> Sample:
+    """Case `number` of a campaign with this seed. Raises InputError when there is no such generator."""
+    if generator not in GENERATORS:
+        raise InputError("generator", generator, f"there is none; there are: {', '.join(GENERATORS)}")
+    rng = random.Random(f"{generator} {seed} {number}")  # noqa: S311 - cases, no secrets
+    made = GENERATORS[generator](rng)
+    sample = Sample(generator, seed, number, made.request, made.others, made.tags)
+    program = replace(made.request.program, name=sample.name)
+    return replace(sample, request=replace(made.request, program=program))
