@@ -258,9 +258,7 @@ class Machine:
         self.stack[:] = self._fill
         self.watchdog.begin()
         try:
-            error = self.cpu.start(addresses.TEXT, addresses.END)
-            while error in native.READ_ERRORS and self._bad is not None and self._fixup():
-                error = self.cpu.start(self.cpu.read("rip"), addresses.END)
+            error = self._go(addresses.TEXT)
         finally:
             timeout = self.watchdog.end()
         failure, self.cpu.failure = self.cpu.failure, None
@@ -270,6 +268,13 @@ class Machine:
         if self._is_clean(error, timeout):
             return _DONE
         return self._stopped(error, timeout)
+
+    def _go(self, begin: int) -> int:
+        """Run from `begin` until the run ends; returns an error number."""
+        error = self.cpu.start(begin, addresses.END)
+        while error in native.READ_ERRORS and self._bad is not None and self._fixup():
+            error = self.cpu.start(self.cpu.read("rip"), addresses.END)
+        return error
 
     def _is_clean(self, error: int, timeout: bool) -> bool:
         if error != native.OK or timeout or not self.control.done:
@@ -284,10 +289,16 @@ class Machine:
         self._asked = False
 
     def _stopped(self, error: int, timeout: bool) -> Stop:
+        stop = self._seen(error, timeout)
+        self.restore()
+        return stop
+
+    def _seen(self, error: int, timeout: bool) -> Stop:
+        """Why and where the processor stands still."""
         cpu = self.cpu
         addr, size = self._bad if error != native.OK and self._bad else (None, 0)
         caught = self._caught
-        stop = Stop(
+        return Stop(
             done=False,
             rip=self._where if caught else cpu.read("rip"),
             rsp=cpu.read("rsp"),
@@ -300,8 +311,6 @@ class Machine:
             timeout=timeout,
             asked=self._asked,
         )
-        self.restore()
-        return stop
 
     def close(self) -> None:
         """Let the watchdog's thread end; nothing can run afterwards."""

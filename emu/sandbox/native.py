@@ -34,7 +34,7 @@ REGISTERS: Final = {
     for name in (
         *("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "rip", "eflags", "cr0", "cr4"),
         *(f"r{n}" for n in range(8, 16)),
-        *("cs", "ss", "ds", "es", "fs", "gs"),
+        *("cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base"),
     )
 }
 _BUFFER = 8 << 20  # bytes of translated code; the default reserves 1 GiB of address space
@@ -190,6 +190,20 @@ class Processor:
         """Set a register."""
         self._cell.value = value
         self._check(_lib.uc_reg_write(self._handle, REGISTERS[register], self._cell_ref), f"write {register}")
+
+    def read_memory(self, addr: int, size: int) -> bytes | None:
+        """`size` bytes of the guest, None where not all of them are mapped."""
+        data = ctypes.create_string_buffer(size)
+        status = _lib.uc_mem_read(self._handle, ctypes.c_uint64(addr), data, ctypes.c_uint64(size))
+        return data.raw if status == OK else None
+
+    def write_memory(self, addr: int, data: bytes) -> bool:
+        """Write to the guest, to read-only memory too; False where not all of it is mapped.
+
+        Code that is changed must be forgotten.
+        """
+        size = ctypes.c_uint64(len(data))
+        return bool(_lib.uc_mem_write(self._handle, ctypes.c_uint64(addr), data, size) == OK)
 
     def set_descriptors(self, addr: int, limit: int) -> None:
         """Where the global descriptor table lies, and its last byte."""
