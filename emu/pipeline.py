@@ -154,19 +154,25 @@ class Pipeline:
     def _native(
         self, machine: Machine, seconds: float, request: Request, image: Image, others: Mapping[str, Program]
     ) -> Outcome:
-        world = World(request.program, memory=machine.memory, seed=self.options.seed, programs=others)
-        engine = Sandbox(
+        engine = self.sandbox(machine, seconds, request.program, image, others)
+        runs = tuple(engine.run(run) for run in request.runs)
+        extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}
+        world = engine.world
+        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra)
+
+    def sandbox(
+        self, machine: Machine, seconds: float, program: Program, image: Image, others: Mapping[str, Program]
+    ) -> Sandbox:
+        """A sandbox with a world of its own, ready for the first run. Raises InputError as `run` notes it."""
+        return Sandbox(
             machine,
-            world,
+            World(program, memory=machine.memory, seed=self.options.seed, programs=others),
             image,
             seconds=seconds,
-            programs=self._tail_images(request.program, others),
+            programs=self._tail_images(program, others),
             profile=self.options.profile,
             rules=self.options.rules,
         )
-        runs = tuple(engine.run(run) for run in request.runs)
-        extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}
-        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra)
 
     def _tail_images(self, program: Program, others: Mapping[str, Program]) -> dict[str, Image]:
         """Images of the programs that prog arrays hold. Raises InputError when one is missing or rejected."""

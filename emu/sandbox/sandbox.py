@@ -9,7 +9,7 @@ from time import monotonic
 from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import RunInput
-from emu.outcome import RunResult, Trap
+from emu.outcome import RunResult, Trap, Violation
 from emu.runtime.helpers.time_and_ids import CURRENT_TASK
 from emu.runtime.traps import RunRefused
 from emu.runtime.world import World
@@ -113,6 +113,11 @@ class Sandbox:
         }
         self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
         self._calls = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """What was found so far in the run that is under way, or in the last one."""
+        return self._calls.violations
 
     def run(self, run: RunInput) -> RunResult:
         """One BPF_PROG_TEST_RUN. Whatever the program does ends in a result, if need be one with a trap."""
