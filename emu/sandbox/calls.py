@@ -231,6 +231,11 @@ class Conversation:
         self.machine.control.call(self.code.gate(request.func), args + (0,) * (5 - len(args)))
         return True
 
+    @property
+    def calling_back(self) -> list[int]:
+        """Addresses of the stubs whose helpers wait for a callback, outermost first."""
+        return [addresses.STUBS + one.record.id * addresses.STUB_SIZE for one in self._waiting]
+
     # ---- the gates' complaint
 
     def broken(self) -> None:

@@ -122,6 +122,14 @@ class Gates:
         words = _SHADOW_ENTRY.unpack_from(self.view, _SHADOW + depth * ENTRY_SIZE)
         return Shadow(words[0], words[1], words[2:8], words[8])
 
+    def unwind(self, rsp: int) -> None:
+        """Forget the activations below `rsp`: a debugger has left them without a return."""
+        depth = self.depth
+        while depth and self.shadow(depth - 1).rsp < rsp:
+            depth -= 1
+        top = addresses.GATES + _SHADOW + depth * ENTRY_SIZE
+        self.view[_SHADOW_CELL : _SHADOW_CELL + 8] = top.to_bytes(8, "little")
+
     @property
     def count(self) -> int:
         """Calls in the log."""

@@ -18,7 +18,7 @@ from emu.sandbox.callees import Callee, callee_of
 from emu.sandbox.calls import Conversation
 from emu.sandbox.checks import Checks
 from emu.sandbox.images import CodeMap, Function
-from emu.sandbox.machine import Machine
+from emu.sandbox.machine import Machine, Stop
 from jit.image import Image, Layout
 from jit.profile import DEFAULT, Profile
 
@@ -30,7 +30,8 @@ class Sandbox:
     """Runs one image. The world's memory must be the machine's; several sandboxes may take turns on one machine.
 
     programs: images of the programs that prog arrays hold, by name. seconds: wall clock of one run. layout, codes: where
-    and what the main image became. Raises InputError when the image cannot be placed.
+    and what the main image became. conversation: the calls of the run that is under way. Raises InputError when the image
+    cannot be placed.
     """
 
     def __init__(
@@ -112,12 +113,12 @@ class Sandbox:
             for off, length, register in function.image.functions[function.number].extable
         }
         self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
-        self._calls = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
+        self.conversation = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
 
     @property
     def violations(self) -> Sequence[Violation]:
         """What was found so far in the run that is under way, or in the last one."""
-        return self._calls.violations
+        return self.conversation.violations
 
     def run(self, run: RunInput) -> RunResult:
         """One BPF_PROG_TEST_RUN. Whatever the program does ends in a result, if need be one with a trap."""
@@ -125,7 +126,7 @@ class Sandbox:
             ctx = self.world.begin(run)
         except RunRefused as refused:
             return RunResult(refused.errno, 0, 0)
-        calls = self._calls
+        calls = self.conversation
         calls.begin()
         self._fill_prog_arrays()
         self.machine.set_variable("current_task", CURRENT_TASK)
@@ -172,7 +173,7 @@ class Sandbox:
         )
 
     def _once(self, ctx: int) -> tuple[int, Trap | None]:
-        machine, calls = self.machine, self._calls
+        machine, calls = self.machine, self.conversation
         machine.load(self, self._chunks, self._fixups, self._gated)
         self._set_clock()
         machine.on_ask = self._ask if self._reads_clock else calls.ask
@@ -192,11 +193,16 @@ class Sandbox:
                 calls.violations += calls.located(broken)
                 machine.restore()
             return found.rax, None
+        return 0, self.trap(stop)
+
+    def trap(self, stop: Stop) -> Trap:
+        """Why the run that is under way stopped."""
+        machine, calls = self.machine, self.conversation
         ended = calls.ended
         if stop.asked and ended is not None:
             native = ended.site.function.addr + ended.site.off if ended.site else None
-            return 0, traps.describe(ended.kind, ended.why, native, ended.site, machine)
-        return 0, traps.trap_of(
+            return traps.describe(ended.kind, ended.why, native, ended.site, machine)
+        return traps.trap_of(
             stop, machine, self.code, self.seconds, calls.latest.site if calls.latest else None
         )
 
@@ -206,7 +212,7 @@ class Sandbox:
             self.machine.set_variable("jiffies", self.world.env.jiffies())
 
     def _ask(self) -> bool:
-        goes_on = self._calls.ask()
+        goes_on = self.conversation.ask()
         self._set_clock()
         return goes_on
 
