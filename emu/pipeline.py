@@ -3,7 +3,7 @@
 This is the flow of the architecture and nothing else: each stage is called once, each value is kept in the `Case`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -19,6 +19,7 @@ from jit import compile_program
 from jit.image import Image
 from jit.profile import DEFAULT, Profile
 from verifier import assume, verify
+from verifier.recorder import Recorder
 
 ENGINES = ("verify", "jit", "interp", "sandbox")
 PRECISE_SECONDS = 10.0  # a run in precise mode, which watches 300,000 instructions at most
@@ -89,8 +90,12 @@ class Pipeline:
         request: Request,
         others: Mapping[str, Program] | None = None,
         engines: tuple[str, ...] = ENGINES,
+        recorder: Recorder | None = None,
+        make: Callable[[Verified], Image] | None = None,
     ) -> Case:
         """The case of one request. others: programs of the same object that tail calls may reach, by name.
+        recorder: keeps the states of the verification, whose log level then is as `verify` says. make: makes the image in
+        place of our JIT; what it makes is always run in precise mode, too. It may raise InputError.
 
         A stage that cannot take the program (a map type without behaviour, an instruction without lowering) leaves
         its field None and says why in `Case.error`; the other stages still run.
@@ -99,13 +104,14 @@ class Pipeline:
             _ = self.machine  # made once: no program's time should count it
         started = perf_counter()
         case = Case(request, others=others or {})
-        case = replace(
-            case, verdict=verify(request.program, log_level=request.log_level, mode=self.options.mode)
+        verdict = verify(
+            request.program, log_level=request.log_level, mode=self.options.mode, recorder=recorder
         )
+        case = replace(case, verdict=verdict)
         for engine in ENGINES[1:]:
             if engine in engines or (engine == "jit" and "sandbox" in engines):
                 try:
-                    case = self._stage(engine, case)
+                    case = self._stage(engine, case, make)
                 except InputError as error:
                     case = replace(case, error=case.error or error)
         if case.interp is not None and case.sandbox is not None:
@@ -113,16 +119,20 @@ class Pipeline:
             assert image is not None
             expected = without_inlined(case.interp, image.verified.inlined)
             case = replace(case, difference=compare(expected, case.sandbox, request.program.maps))
-            if case.difference is not None:
+            if case.difference is not None or make is not None:
                 case = replace(case, precise=self.explain(request, image, case.others))
+            if case.difference is None and case.precise is not None:
+                found = compare(expected, case.precise, request.program.maps)
+                case = replace(case, difference=found)
         return replace(case, seconds=perf_counter() - started)
 
-    def _stage(self, engine: str, case: Case) -> Case:
+    def _stage(self, engine: str, case: Case, make: Callable[[Verified], Image] | None) -> Case:
         verified = self._verified(case)
         if verified is None:
             return case
         if engine == "jit":
-            return replace(case, image=compile_program(verified, self.options.profile))
+            image = make(verified) if make else compile_program(verified, self.options.profile)
+            return replace(case, image=image)
         if not case.request.run:
             return case
         if engine == "interp":
@@ -158,7 +168,8 @@ class Pipeline:
         runs = tuple(engine.run(run) for run in request.runs)
         extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}
         world = engine.world
-        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra)
+        placed = all(function.offsets for function in image.functions)
+        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra, placed)
 
     def sandbox(
         self, machine: Machine, seconds: float, program: Program, image: Image, others: Mapping[str, Program]

@@ -4,8 +4,18 @@ One line a file: mutant (what one is, and planting it), frame_faults and insn_fa
 code), catalogue (all of them, as a table), campaign (running programs with each); programs/ holds what is run.
 """
 
+from bpf.errors import InputError
 from emu.mutants.campaign import Campaign, Result
 from emu.mutants.catalogue import MUTANTS
-from emu.mutants.mutant import Mutant
+from emu.mutants.mutant import Mutant, planted
 
-__all__ = ["MUTANTS", "Campaign", "Mutant", "Result"]
+
+def find(name: str) -> Mutant:
+    """The mutant of this name. Raises InputError when there is none."""
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return mutant
+    raise InputError("--mutant", repr(name), "is no mutant; `bpfemu mutants --list` shows them all")
+
+
+__all__ = ["MUTANTS", "Campaign", "Mutant", "Result", "find", "planted"]

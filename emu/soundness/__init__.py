@@ -11,6 +11,6 @@
 docs/soundness.md has the argument.
 """
 
-from emu.soundness.check import Breach, Checked, check
+from emu.soundness.check import Breach, Checked, check, check_recorded
 
-__all__ = ["Breach", "Checked", "check"]
+__all__ = ["Breach", "Checked", "check", "check_recorded"]

@@ -69,18 +69,31 @@ def check(
     verdict = verify(program, log_level=0, mode=mode, recorder=recorder)
     if isinstance(verdict, Rejected):
         return Checked(why=f"rejected: {verdict.message}")
+    return check_recorded(verdict, recorder, inputs, programs=programs, budget=budget, seed=seed)
+
+
+def check_recorded(
+    verified: Verified,
+    recorder: Recorder,
+    inputs: Sequence[RunInput],
+    *,
+    programs: Mapping[str, Program] = _NONE,
+    budget: int = 100_000,
+    seed: int = 0,
+) -> Checked:
+    """As `check`, of a program whose verification was recorded."""
     if recorder.full:
-        return Checked(why=f"more than {limit} visited instructions")
+        return Checked(why=f"more than {recorder.limit} visited instructions")
     try:
-        return _run(verdict, recorder, inputs, World(program, programs=programs, seed=seed), budget)
+        world = World(verified.program, programs=programs, seed=seed)
+        return _run(verified.program, recorder, inputs, world, budget)
     except InputError as error:
         return Checked(why=str(error))
 
 
 def _run(
-    verdict: Verified, recorder: Recorder, inputs: Sequence[RunInput], world: World, budget: int
+    program: Program, recorder: Recorder, inputs: Sequence[RunInput], world: World, budget: int
 ) -> Checked:
-    program = verdict.program
     follower = Follower(recorder, world)
     engine = Interpreter(world, budget=budget, observer=follower)
     runs = 0
