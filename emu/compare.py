@@ -9,10 +9,12 @@ after the last run the maps. The first thing that differs explains the rest, so 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, compress
+from typing import TypeVar
 
 from bpf.maps import MapSpec
-from emu.outcome import CallRecord, Entry, Outcome, Pointer, RunResult
+from emu.outcome import CallRecord, Entry, Outcome, Pointer, RunResult, Trap
 
+_T = TypeVar("_T", CallRecord, Entry, Trap)
 STACKS = 0xFFFF_C900_0000_0000  # where all engines have their stacks, within 16 MiB
 
 
@@ -62,6 +64,9 @@ def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Diff
     A violation on either side is a difference even where results agree: a broken convention that did no harm yet.
     """
     names = (left.engine, right.engine)
+    if not right.placed:
+        pairs = zip(left.runs, right.runs, strict=False)
+        right = replace(right, runs=tuple(_with_places(one, other) for one, other in pairs))
     if len(left.runs) != len(right.runs):
         return _difference("errno", names, f"{len(left.runs)} runs", f"{len(right.runs)} runs")
     for index, (one, other) in enumerate(zip(left.runs, right.runs, strict=True)):
@@ -71,6 +76,18 @@ def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Diff
         if _both_stopped(one, other):
             return None  # what each had done by then, and all that follows, depends on its speed
     return _map_difference(left, right, maps, names)
+
+
+def _with_places(known: RunResult, run: RunResult) -> RunResult:
+    """A run with its instructions as in the other one, wherever it does not know them itself."""
+
+    def placed(one: _T, other: _T) -> _T:
+        return replace(one, insn=other.insn) if one.insn is None else one
+
+    calls = tuple(map(placed, run.calls, known.calls)) + run.calls[len(known.calls) :]
+    entries = tuple(map(placed, run.entries, known.entries)) + run.entries[len(known.entries) :]
+    trap = placed(run.trap, known.trap) if run.trap is not None and known.trap is not None else run.trap
+    return replace(run, calls=calls, entries=entries, trap=trap)
 
 
 def _difference(
@@ -100,7 +117,7 @@ def _run_differences(
     dropped = bool(left.entries_dropped or right.entries_dropped)
     entries = min(len(left.entries), len(right.entries)) if dropped else None
     index = 0
-    for one, other in zip(_in_order(left, entries), _in_order(right, entries), strict=False):
+    for one, other in zip(in_order(left, entries), in_order(right, entries), strict=False):
         if isinstance(one, CallRecord) and isinstance(other, CallRecord):
             yield from _call_differences(one, other, names, run, index)
             index += 1
@@ -162,7 +179,7 @@ def _call_differences(
         )
 
 
-def _in_order(run: RunResult, entries: int | None) -> Iterator[CallRecord | Entry]:
+def in_order(run: RunResult, entries: int | None) -> Iterator[CallRecord | Entry]:
     """All calls in the order in which they were made; at most so many of functions of the program."""
     done = 0
     for entry in run.entries[:entries]:

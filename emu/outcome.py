@@ -134,7 +134,8 @@ class Outcome:
     """All runs of a program on one engine. maps: per map of the program its (key, value) pairs after the last run.
 
     Arrays list every element in order; hashes list elements sorted by key bytes; maps without readable
-    elements (ring buffers) have none. dumps: the maps declared with `dump` in the form of recordings.
+    elements (ring buffers) have none. dumps: the maps declared with `dump` in the form of recordings. placed: whether the
+    engine knows the instruction of every call and trap; where it does not, an `insn` that is None says nothing.
     """
 
     engine: str
@@ -142,3 +143,4 @@ class Outcome:
     maps: tuple[tuple[tuple[bytes, bytes], ...], ...] = ()
     dumps: tuple[str, ...] = ()
     extra: dict[str, object] = field(default_factory=dict)
+    placed: bool = True

@@ -54,6 +54,8 @@ class NativeFunction:
       of an ld_imm64 has the offset behind it.
     extable: (offset, length, x86 register to clear) of fault-tolerant loads and stores; "" = nothing to clear.
     pokes: direct tail calls.
+    points: of code that another compiler made, and whose `offsets` are empty: for each native instruction its offset and
+      its slot, -1 where that is not known. Its prologue is 0 where that is not known, and its frame says nothing.
     """
 
     name: str
@@ -65,6 +67,7 @@ class NativeFunction:
     passes: int = 0
     extable: tuple[tuple[int, int, str], ...] = ()
     pokes: tuple[Poke, ...] = ()
+    points: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

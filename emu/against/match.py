@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from emu.against.read import Foreign
+from emu.against.code import Foreign
 from jit.image import Image, NativeFunction, Reloc
 
 _RELATIVE: Final = ("call", "jump", "rel")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from bpf.disasm import disasm
+from emu.against.code import Foreign
 from emu.against.match import FunctionMatch, Match
-from emu.against.read import Foreign
 from emu.native import source_line
 from jit.decoder import new_decoder
 from jit.image import Image, NativeFunction, Reloc

@@ -11,6 +11,7 @@ from bpf.errors import InputError
 from bpf.program import Program
 from emu.native import bpf_text
 from emu.sandbox import addresses, gates
+from emu.sandbox.callees import callee_of
 from emu.sandbox.machine import Machine
 from jit.image import Image, Layout
 from jit.place import place
@@ -34,6 +35,11 @@ class Function:
     def end(self) -> int:
         """First address behind it."""
         return self.addr + len(self.code)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another compiler made it, in a way of its own: then it may call through registers."""
+        return self.image is None or not self.image.functions[self.number].offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,10 @@ class CodeMap:
         if image is None:
             return Site(function, off, None)
         native = image.functions[function.number]
+        if not native.offsets:
+            at = bisect_right(native.points, (off, len(image.verified.insns))) - 1
+            slot = native.points[at][1] if at >= 0 else -1
+            return Site(function, off, image.verified.origin[slot] if slot >= 0 else None)
         slot = bisect_right(native.offsets, off) - 1
         start = image.verified.subprogs[function.number].start
         if off < native.prologue or not 0 <= slot < len(native.offsets) - 1:
@@ -116,7 +126,7 @@ class CodeMap:
             if reached % (1 << 64) == target:
                 return self.site(ret - 5)
         # Our own code calls directly only.
-        if function.image is None and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0:
+        if function.foreign and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0:
             return self.site(ret - 2)
         return None
 
@@ -213,6 +223,7 @@ def _symbols(machine: Machine, image: Image) -> dict[str, int]:
     for native in image.functions:
         for reloc in native.relocs:
             if reloc.symbol and reloc.symbol not in symbols:
-                find = machine.symbol if reloc.kind in ("call", "jump") else machine.data_symbol
+                code = reloc.kind in ("call", "jump") or callee_of(reloc.symbol).kind != "unknown"
+                find = machine.symbol if code else machine.data_symbol
                 symbols[reloc.symbol] = find(reloc.symbol)
     return symbols

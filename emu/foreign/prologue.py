@@ -1,0 +1,61 @@
+"""Recognises the frame of the kernel's JIT in code from elsewhere, by its first instructions.
+
+      [endbr64] [nop] [xor eax, eax | nop]  push rbp  mov rbp, rsp  [endbr64] [sub rsp, stack]
+      [count of tail calls]  push ...  [sub rsp, outgoing area]
+
+What begins otherwise has a frame of its own kind: of that, only what the convention says is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from emu.foreign.scan import Insn
+
+_SAVED: Final = frozenset(("rbx", "r12", "r13", "r14", "r15"))
+_FIRST: Final = frozenset(("endbr64", "nop", "xor"))
+_COUNT: Final = ("cmp", "ja", "push", "mov", "jmp", "push", "push")  # of the main program
+_LONGEST: Final = 40  # instructions looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Prologue:
+    """size: bytes in front of the first BPF instruction. stack: bytes of program stack. saved: registers, as pushed."""
+
+    size: int
+    stack: int
+    saved: tuple[str, ...]
+
+
+def recognise(insns: Sequence[Insn]) -> Prologue | None:
+    """The prologue of a function, None where it is none of the kernel's."""
+    at = 0
+    while at < len(insns) and insns[at].name in _FIRST:
+        at += 1
+    if [(one.name, one.text) for one in insns[at : at + 2]] != [("push", "rbp"), ("mov", "rbp, rsp")]:
+        return None
+    at += 2
+    if insns[at : at + 1] and insns[at].name == "endbr64":
+        at += 1
+    stack = _subtracted(insns[at : at + 1])
+    at += bool(stack)
+    if tuple(one.name for one in insns[at : at + 7]) == _COUNT and insns[at].text.startswith("rax"):
+        at += 7
+    elif [(one.name, one.text) for one in insns[at : at + 2]] == [("push", "rax")] * 2:
+        at += 2
+    saved = []
+    while at < min(len(insns), _LONGEST) and insns[at].name == "push" and insns[at].text in _SAVED:
+        saved.append(insns[at].text)
+        at += 1
+    at += bool(_subtracted(insns[at : at + 1]))
+    return Prologue(insns[at].off if at < len(insns) else 0, stack, tuple(saved))
+
+
+def _subtracted(insns: Sequence[Insn]) -> int:
+    """What an instruction takes from rsp, 0 where it takes nothing."""
+    if not insns or insns[0].name != "sub" or not insns[0].text.startswith("rsp, "):
+        return 0
+    try:
+        return int(insns[0].text.removeprefix("rsp, "), 0)
+    except ValueError:
+        return 0
