@@ -7,7 +7,7 @@ from bpf import isa
 from bpf.disasm import disasm
 from bpf.program import LineInfo, Program
 from jit.decoder import new_decoder
-from jit.image import Image, Layout
+from jit.image import Image, Layout, NativeFunction
 
 _DECODER = new_decoder()
 
@@ -35,11 +35,21 @@ def native_code(image: Image, layout: Layout, codes: tuple[bytes, ...], slot: in
     starts = [sub.start for sub in image.verified.subprogs]
     number = bisect_right(starts, slot) - 1
     sub, function = image.verified.subprogs[number], image.functions[number]
-    first, last = function.offsets[slot - sub.start], function.offsets[slot - sub.start + 1]
+    if function.offsets:
+        first, last = function.offsets[slot - sub.start], function.offsets[slot - sub.start + 1]
+    else:
+        first, last = _span(function, slot)
     addr = layout.functions[number] + first
     code = codes[number][first:last]
     lines = tuple(f"{name} {text}".strip() for _, _, name, text in _DECODER.disasm_lite(code, addr))
     return NativeCode(function.name, addr, code, lines)
+
+
+def _span(function: NativeFunction, slot: int) -> tuple[int, int]:
+    """First and last offset of the native instructions that are known to be of a slot; an empty range if none is."""
+    ends = [*(off for off, _ in function.points[1:]), len(function.code)]
+    mine = [(off, end) for (off, known), end in zip(function.points, ends, strict=False) if known == slot]
+    return (mine[0][0], mine[-1][1]) if mine else (0, 0)
 
 
 def source_line(program: Program, insn: int) -> LineInfo | None:

@@ -23,9 +23,11 @@ from emu.commands.common import (
     shown,
 )
 from emu.explain import explain, located
+from emu.foreign import Theirs, read_symbols
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
 from emu.report import call_tables, print_results, say
+from jit.profile import PRESETS
 
 SYSCALL_CTX = bytes(256)
 
@@ -35,6 +37,16 @@ SYSCALL_CTX = bytes(256)
 @click.option("--prog", metavar="NAME", help="This program only.")
 @click.option("--data", metavar="HEX|@FILE", help="Packet of the test run.")
 @click.option("--ctx", metavar="HEX|@FILE", help="Context of the test run.")
+@click.option(
+    "--image",
+    metavar="BYTES",
+    help="Native code of another JIT to run in place of ours: a recording, bpftool's listing with opcodes, ELF, raw, hex.",
+)
+@click.option(
+    "--symbols",
+    metavar="MAP",
+    help="With --image: what lies at its addresses, in the form of /proc/kallsyms.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every call with its arguments.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a program.")
 @run_options
@@ -43,6 +55,8 @@ def run(
     prog: str | None,
     data: str | None,
     ctx: str | None,
+    image: str | None,
+    symbols: str | None,
     verbose: bool,
     as_json: bool,
     options: Options,
@@ -52,24 +66,30 @@ def run(
     A program of an ELF object runs once: packet programs on 64 zero bytes, syscall programs on 256 zero bytes of
     context, unless --data or --ctx say otherwise. Text and JSON files carry their own inputs.
     """
+    theirs = _theirs(image, symbols, options)
     given = {"data_in": _bytes(data, "--data"), "ctx_in": _bytes(ctx, "--ctx")}
     loaded = load_all(files, prog)
+    if theirs is not None and len(loaded) != 1:
+        raise InputError("--image", "", f"is of one program, and there are {len(loaded)}; choose with --prog")
     pipeline = Pipeline(options)
     cases: list[Case] = []
     missed: list[str] = []
     stopped: BaseException | None = None
     try:
         for item in shown(loaded, "running"):
-            case = pipeline.run(with_input(item.request, given), item.others)
+            case = pipeline.run(with_input(item.request, given), item.others, make=theirs and theirs.make)
             cases.append(case)
             misses = unexpected(item, case)
             missed += misses
             if as_json:
-                emit_json({"file": item.source, "unexpected": misses, **case_json(case)})
+                more = {} if theirs is None else {"image": theirs.as_json()}
+                emit_json({"file": item.source, "unexpected": misses, **case_json(case), **more})
     except (KeyboardInterrupt, InputError) as error:
         stopped = error  # what was found so far is shown first
     if cases and not as_json:
         _print(console(), cases, missed, verbose)
+        for line in theirs.lines() if theirs is not None else ():
+            say(console(), line)
     if stopped is not None:
         sys.stdout.flush()
         raise stopped
@@ -77,6 +97,15 @@ def run(
         if case.error is not None:
             click.echo(f"bpfemu: error: {one_line(case.error)}", err=True)
     sys.exit(_status(cases, missed))
+
+
+def _theirs(image: str | None, symbols: str | None, options: Options) -> Theirs | None:
+    if image is None:
+        if symbols is not None:
+            raise InputError("--symbols", "", "names addresses of an --image, and there is none")
+        return None
+    profile = None if options.profile == PRESETS["7.3"] else options.profile
+    return Theirs(image, {} if symbols is None else read_symbols(symbols), profile)
 
 
 def _bytes(text: str | None, option: str) -> bytes | None:

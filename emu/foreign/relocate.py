@@ -275,7 +275,7 @@ def _meaning(
             raise InputError(
                 names.program,
                 f"{place.name}+{one.insn:#x}",
-                f"calls {one.value:#x}, and nothing says what that is; name it with --symbols",
+                f"calls {_text(place, one)}, and nothing says what that is; name it with --symbols",
             )
         return missed
     if one.kind == "imm":
@@ -287,6 +287,13 @@ def _meaning(
         f"{place.name}+{one.insn:#x}",
         f"refers to {one.value:#x}, and nothing says what lies there",
     )
+
+
+def _text(place: Place, one: Field) -> str:
+    """An address; where nobody knows where the function lay, as seen from its start."""
+    if place.known or one.kind == "imm":
+        return f"{one.value:#x}"
+    return f"{one.value - place.base:+#x} from its start"
 
 
 def _as_ours(place: Place, one: Field, ours: Reloc, names: Names) -> Meaning:
