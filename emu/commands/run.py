@@ -66,8 +66,8 @@ def run(
     A program of an ELF object runs once: packet programs on 64 zero bytes, syscall programs on 256 zero bytes of
     context, unless --data or --ctx say otherwise. Text and JSON files carry their own inputs.
     """
-    theirs = _theirs(image, symbols, options)
-    given = {"data_in": _bytes(data, "--data"), "ctx_in": _bytes(ctx, "--ctx")}
+    theirs = theirs_of(image, symbols, options)
+    given = {"data_in": given_bytes(data, "--data"), "ctx_in": given_bytes(ctx, "--ctx")}
     loaded = load_all(files, prog)
     if theirs is not None and len(loaded) != 1:
         raise InputError("--image", "", f"is of one program, and there are {len(loaded)}; choose with --prog")
@@ -87,7 +87,7 @@ def run(
     except (KeyboardInterrupt, InputError) as error:
         stopped = error  # what was found so far is shown first
     if cases and not as_json:
-        _print(console(), cases, missed, verbose)
+        print_cases(console(), cases, missed, verbose)
         for line in theirs.lines() if theirs is not None else ():
             say(console(), line)
     if stopped is not None:
@@ -99,7 +99,8 @@ def run(
     sys.exit(_status(cases, missed))
 
 
-def _theirs(image: str | None, symbols: str | None, options: Options) -> Theirs | None:
+def theirs_of(image: str | None, symbols: str | None, options: Options) -> Theirs | None:
+    """The code that is to run in place of ours. Raises InputError."""
     if image is None:
         if symbols is not None:
             raise InputError("--symbols", "", "names addresses of an --image, and there is none")
@@ -108,7 +109,8 @@ def _theirs(image: str | None, symbols: str | None, options: Options) -> Theirs 
     return Theirs(image, {} if symbols is None else read_symbols(symbols), profile)
 
 
-def _bytes(text: str | None, option: str) -> bytes | None:
+def given_bytes(text: str | None, option: str) -> bytes | None:
+    """The bytes that an option names: hex digits, or a file behind an @. Raises InputError."""
     if text is None:
         return None
     if text.startswith("@"):
@@ -163,7 +165,8 @@ def unexpected(item: Loaded, case: Case) -> list[str]:
     return out
 
 
-def _print(out: Console, cases: list[Case], missed: list[str], verbose: bool) -> None:
+def print_cases(out: Console, cases: list[Case], missed: list[str], verbose: bool) -> None:
+    """A row for each case, its calls if they are asked for, and its difference, explained."""
     print_results(out, cases)
     for case in cases:
         name = case.request.program.name
