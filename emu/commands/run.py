@@ -77,7 +77,9 @@ def run(
     stopped: BaseException | None = None
     try:
         for item in shown(loaded, "running"):
-            case = pipeline.run(with_input(item.request, given), item.others, make=theirs and theirs.make)
+            case = pipeline.run(
+                with_input(item.request, given), item.others, make=theirs.make if theirs else None
+            )
             cases.append(case)
             misses = unexpected(item, case)
             missed += misses
