@@ -17,11 +17,12 @@ from bpf.errors import InternalError
 PAGE = 4096
 
 # name -> (guest address, bytes reserved). Packets lie below 4 GiB, because the UAPI context has 32-bit pointers.
+# No two begin at the same page number modulo 64: a processor that looks pages up by these bits keeps them all.
 ARENAS: dict[str, tuple[int, int]] = {
     "packet": (0x4000_0000, 1 << 20),
-    "ctx": (0xFFFF_8880_0100_0000, 1 << 20),
-    "maps": (0xFFFF_8880_1000_0000, 64 << 20),
-    "heap": (0xFFFF_8880_2000_0000, 64 << 20),
+    "ctx": (0xFFFF_8880_0101_0000, 1 << 20),
+    "maps": (0xFFFF_8880_1002_0000, 64 << 20),
+    "heap": (0xFFFF_8880_2002_8000, 64 << 20),
 }
 
 

@@ -2,6 +2,7 @@
 
       0xfffffe0000001000  control page      4 KiB  RW   registers in and out, call records (cpu_entry_area of a kernel)
       0xfffffe0000100000  gate pages        1 MiB  RW   what the gates in front of BPF functions remember and write down
+      0xfffffe0000300000  script            1 MiB  RW   answers that are known beforehand, inputs, what came of them
       0xffffc900000fc000  native stack     20 KiB  RW   unmapped guard pages on both sides (vmalloc area)
       0xffffffff81340000  entry and stubs 128 KiB  RX   kernel text: within rel32 reach of the image
       0xffffffff82000000  variables        64 KiB  RW   kernel data that code names (this_cpu_off, private stacks)
@@ -18,8 +19,12 @@ PAGE: Final = 4096
 CONTROL: Final = 0xFFFF_FE00_0000_1000
 CONTROL_SIZE: Final = PAGE
 
-GATES: Final = 0xFFFF_FE00_0010_0000
+GATES: Final = 0xFFFF_FE00_0010_8000
 GATES_SIZE: Final = 1 << 20
+
+SCRIPT: Final = 0xFFFF_FE00_0031_4000
+SCRIPT_SIZE: Final = 1 << 20
+SCRIPT_LEFT: Final = SCRIPT + 8  # runs that are still to be made
 
 THREAD_SIZE: Final = 16384  # bytes of stack from the main function's frame downwards
 STACK_SIZE: Final = THREAD_SIZE + PAGE  # and a page above, where its callers' frames would be
@@ -40,7 +45,10 @@ STUB_SIZE: Final = 16
 GATE_COUNT: Final = 1024  # functions with a gate; those behind are called directly
 GATE_CODE: Final = TEXT + TEXT_SIZE - GATE_COUNT * STUB_SIZE - PAGE  # what gates share, then the gates
 GATE_SLOTS: Final = GATE_CODE + PAGE
-STUB_COUNT: Final = (GATE_CODE - STUBS) // STUB_SIZE
+FINISHED: Final = GATE_CODE - PAGE  # code of scripts: where a run of theirs ends
+BEGIN: Final = FINISHED + 0x200  # where each begins
+SCRIPTED: Final = FINISHED + 0x400  # where all stubs go first
+STUB_COUNT: Final = (FINISHED - STUBS) // STUB_SIZE
 
 DATA: Final = 0xFFFF_FFFF_8200_0000
 DATA_SIZE: Final = 64 << 10

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from bpf.proto import FuncProto
 from emu.outcome import Violation
-from emu.sandbox import addresses
+from emu.sandbox import addresses, control
 from emu.sandbox.control import Exit
 from emu.sandbox.entry import DATA_SELECTOR, entry_rsp
 from emu.sandbox.images import Site
@@ -20,10 +20,6 @@ SAVED_REGISTERS: Final = (
 )  # in the order of Exit.saved and Record.saved
 PRESERVED: Final = frozenset(SAVED_REGISTERS) - {"rbp"}
 MAX_VIOLATIONS: Final = 64  # of one run; more would say nothing new
-_DF: Final = 1 << 10
-_LASTING: Final = (
-    1 << 8 | 3 << 12 | 1 << 14 | 1 << 18
-)  # TF, IOPL, NT, AC: no function may leave these changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +132,10 @@ def stack_pointer(found: int, expected: int, site: Site | None, function: str) -
 def flags(word: int, site: Site | None, function: str) -> list[Violation]:
     """Direction flag set, or flags that outlive the program."""
     out = []
-    if word & _DF:
+    if word & control.DIRECTION:
         out.append(violation("direction-flag", site, function, 0, 1, "direction flag"))
-    if word & _LASTING:
-        out.append(violation("flags", site, function, 0, word & _LASTING, "TF, IOPL, NT or AC"))
+    if word & control.LASTING:
+        out.append(violation("flags", site, function, 0, word & control.LASTING, "TF, IOPL, NT or AC"))
     return out
 
 

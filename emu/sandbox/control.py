@@ -26,6 +26,9 @@ RESULT: Final = 0x148  # rax, or r10 of a quiet return
 TARGET: Final = 0x150  # function that CALLBACK calls
 ARGS: Final = 0x158  # its five arguments
 
+DIRECTION: Final = 1 << 10  # flags: DF, which must be clear at calls and returns
+LASTING: Final = 1 << 8 | 3 << 12 | 1 << 14 | 1 << 18  # TF, IOPL, NT, AC: no function may leave these changed
+
 _EXIT_FIELDS = struct.Struct("<9Q4H")
 _RECORD_FIELDS = struct.Struct("<18Q")
 _WORD = struct.Struct("<Q")

@@ -7,6 +7,7 @@ wherever a program jumps to: no scan of the code could promise that.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keystone
@@ -38,8 +39,13 @@ def assemble(text: str, addr: int) -> bytes:
     return bytes(code)
 
 
+def join(lines: Sequence[str]) -> str:
+    """Lines for `assemble`: labels end in a colon and take no semicolon."""
+    return "".join(line + (" " if line.endswith(":") else "; ") for line in lines)
+
+
 def trampoline() -> bytes:
-    """The code at TEXT that calls the function at IMAGE, and comes to END.
+    """The code at TEXT that calls the function at IMAGE, and comes to END; or to FINISHED when a script has runs left.
 
     Unicorn throws away the block in which a run ends, each time: so END is a block of its own.
     """
@@ -73,7 +79,12 @@ def trampoline() -> bytes:
     ]
     for i, reg in enumerate(("ds", "es", "fs", "gs")):
         lines += [f"mov eax, {reg}", f"mov [r11 + {selectors + 2 * i:#x}], ax"]
-    lines.append(f"mov qword ptr [r11 + {control.DONE:#x}], 1")
+    lines += [
+        f"mov qword ptr [r11 + {control.DONE:#x}], 1",
+        f"movabs r11, {addresses.SCRIPT_LEFT:#x}",
+        "cmp qword ptr [r11], 0",
+        f"jne {addresses.FINISHED:#x}",
+    ]
     tail = assemble("; ".join(lines), back)
     jump = addresses.TEXT + len(head) + len(tail) + 5
     return head + tail + b"\xe9" + struct.pack("<i", addresses.END - jump)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from emu.sandbox import addresses
-from emu.sandbox.entry import assemble
+from emu.sandbox.entry import assemble, join
 
 _SHADOW_CELL: Final = 0x00
 _LOG_CELL: Final = 0x08
@@ -35,6 +35,11 @@ _FLAGS_CELL: Final = 0x30
 _TABLE: Final = 0x1000
 _SHADOW: Final = 0x5000
 _LOG: Final = 0x3_0000
+
+SHADOW_POINTER: Final = addresses.GATES + _SHADOW_CELL
+SHADOW_START: Final = addresses.GATES + _SHADOW
+LOG_POINTER: Final = addresses.GATES + _LOG_CELL
+LOG_START: Final = addresses.GATES + _LOG
 
 ENTRY_SIZE: Final = 128
 _E_RET, _E_RSP, _E_RBX, _E_RBP, _E_R12, _E_R13, _E_R14, _E_R15, _E_GATE, _E_RECORD = range(0, 80, 8)
@@ -228,7 +233,7 @@ def _enter(at: int, leave: int = 0) -> bytes:
         *(f"movabs {reg}, {addresses.POISON[reg]:#x}" for reg in ("r10", "r11")),
         "ret",
     ]
-    return assemble(_join(lines), at)
+    return assemble(join(lines), at)
 
 
 def _leave(at: int) -> tuple[bytes, int]:
@@ -255,7 +260,7 @@ def _leave(at: int) -> tuple[bytes, int]:
         *compares,
         "test rdx, rdx",
     ]
-    first = assemble(_join(head), at)
+    first = assemble(join(head), at)
     nop = at + len(first) + 2
     middle = b"\x74\x01\x90"  # je over the nop, by hand: its address must be known
     tail = [
@@ -279,9 +284,4 @@ def _leave(at: int) -> tuple[bytes, int]:
         *(f"movabs {reg}, {addresses.POISON[reg]:#x}" for reg in _CLOBBERED),
         "ret",
     ]
-    return first + middle + assemble(_join(tail), nop + 1), nop
-
-
-def _join(lines: list[str]) -> str:
-    """Labels end in a colon and take no semicolon."""
-    return "".join(line + (" " if line.endswith(":") else "; ") for line in lines)
+    return first + middle + assemble(join(tail), nop + 1), nop

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from bpf.errors import InternalError
 from emu.runtime.memory import PAGE, Memory, Region
-from emu.sandbox import addresses, entry, forbidden, gates, native, stubs
+from emu.sandbox import addresses, entry, forbidden, gates, native, script, stubs
 from emu.sandbox.control import Control
 from emu.sandbox.gates import Gates
 from emu.sandbox.native import Processor
+from emu.sandbox.script import Script
 from emu.sandbox.watchdog import Watchdog
 
 _NO_FIXUPS: Mapping[int, tuple[int, str]] = {}
@@ -81,11 +82,13 @@ class Machine:
             -1, addresses.CONTROL_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
         self._gates_host = mmap.mmap(-1, addresses.GATES_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._script_host = mmap.mmap(-1, addresses.SCRIPT_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.stack = memoryview(self._stack_host)
         self.image = memoryview(self._image_host)
         self.memory = NativeMemory(self.stack)
         self.control = Control(memoryview(self._control_host))
         self.gates = Gates(memoryview(self._gates_host))
+        self.script = Script(memoryview(self._script_host))
         self.on_ask: Callable[[], bool] | None = None
         self.on_broken: Callable[[], None] | None = None
         self.on_step: Callable[[int], None] | None = None
@@ -117,11 +120,13 @@ class Machine:
             (addresses.DATA, self._data_host, addresses.DATA_SIZE, rw),
             (addresses.STACK, self._stack_host, addresses.STACK_SIZE, rw),
             (addresses.GATES, self._gates_host, addresses.GATES_SIZE, rw),
+            (addresses.SCRIPT, self._script_host, addresses.SCRIPT_SIZE, rw),
             (addresses.CONTROL, self._control_host, addresses.CONTROL_SIZE, rw),
         ]
         # Largest first: the other order can make stores 25 to 1000 times as slow.
         for base, host, size, perms in sorted(maps, key=lambda item: -item[2]):
             self.cpu.map(base, host, size, perms)
+        self.cpu.remember_pages()
 
     def _prepare(self) -> None:
         text = memoryview(self._text_host)
@@ -134,8 +139,10 @@ class Machine:
         if common + len(shared) > addresses.NATIVES:
             raise InternalError("the shared stub code is too long")
         text[at : at + len(shared)] = shared
-        slots = stubs.slots(common)
+        slots = stubs.slots(addresses.SCRIPTED)
         text[addresses.STUBS - addresses.TEXT :][: len(slots)] = slots
+        scripts = script.code(common)
+        text[addresses.FINISHED - addresses.TEXT :][: len(scripts)] = scripts
         self._natives: dict[str, int] = {}
         at = addresses.NATIVES - addresses.TEXT
         for name, body in stubs.NATIVE.items():
@@ -252,13 +259,22 @@ class Machine:
 
     def execute(self, ctx: int) -> Stop:
         """Call the function at IMAGE with `ctx` in rdi. Never raises for what the program does."""
-        self._begin_run()
         self.control.arm(ctx)
+        self.script.off()
+        return self._run(addresses.TEXT)
+
+    def execute_script(self) -> Stop:
+        """The runs that are written in `script`, one after the other. The whole is one run for the watchdog."""
+        self.control.arm(0)
+        return self._run(addresses.BEGIN)
+
+    def _run(self, begin: int) -> Stop:
+        self._begin_run()
         self.gates.arm()
         self.stack[:] = self._fill
         self.watchdog.begin()
         try:
-            error = self._go(addresses.TEXT)
+            error = self._go(begin)
         finally:
             timeout = self.watchdog.end()
         failure, self.cpu.failure = self.cpu.failure, None

@@ -6,6 +6,7 @@ Nothing here knows of programs, stacks or addresses of ours.
 
 import ctypes
 import importlib
+from bisect import bisect_right, insort
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ REGISTERS: Final = {
         *("cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base"),
     )
 }
+_TOP = 1 << 64
 _BUFFER = 8 << 20  # bytes of translated code; the default reserves 1 GiB of address space
 _REMOVE_CACHE = (uc_const.UC_CTL_IO_WRITE << 30) | (2 << 26) | uc_const.UC_CTL_TB_REMOVE_CACHE
 _FLUSH = (uc_const.UC_CTL_IO_WRITE << 30) | uc_const.UC_CTL_TB_FLUSH
@@ -47,6 +49,14 @@ _INTR = ctypes.CFUNCTYPE(None, _Ptr, ctypes.c_uint32, _Ptr)
 _MEM = ctypes.CFUNCTYPE(
     ctypes.c_bool, _Ptr, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, _Ptr
 )
+
+
+class _Page(ctypes.Structure):
+    _fields_ = (("addr", ctypes.c_uint64), ("perms", ctypes.c_int))
+
+
+_TLB = ctypes.CFUNCTYPE(ctypes.c_bool, _Ptr, ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(_Page), _Ptr)
+_NEEDED = {uc_const.UC_MEM_READ: READ, uc_const.UC_MEM_WRITE: WRITE, uc_const.UC_MEM_FETCH: EXEC}
 _INSN_PLAIN = ctypes.CFUNCTYPE(ctypes.c_uint32, _Ptr, _Ptr)
 _INSN_IN = ctypes.CFUNCTYPE(ctypes.c_uint32, _Ptr, ctypes.c_uint32, ctypes.c_int, _Ptr)
 _INSN_OUT = ctypes.CFUNCTYPE(None, _Ptr, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, _Ptr)
@@ -72,6 +82,7 @@ class Processor:
         self._uc.ctl_set_tcg_buffer_size(_BUFFER)
         self._handle = self._uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
         self._keep: list[Any] = []
+        self._maps: list[tuple[int, int, int]] = []  # first address, last, permissions; in order
         self._callbacks: dict[int, Any] = {}
         self._cell = ctypes.c_uint64()
         self._cell_ref = ctypes.byref(self._cell)
@@ -81,7 +92,26 @@ class Processor:
         """Map `size` bytes of a writable buffer at a guest address; the buffer is kept alive."""
         cells = (ctypes.c_char * size).from_buffer(host)
         self._keep.append((host, cells))
+        insort(self._maps, (addr, addr + size - 1, perms))
         self._check(_lib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
+
+    def remember_pages(self) -> None:
+        """Let the processor remember all permissions of a page that it has looked up. After all maps.
+
+        By itself Unicorn remembers only that a page may be read, or only that it may be written to, so that a push and a pop take
+        some twenty times as long as they need to. Addresses that are not mapped, or not for such an access, stay as they are.
+        """
+        maps = self._maps
+
+        def hook(_uc: int, addr: int, kind: int, page: Any, _user: int) -> bool:
+            perms = _NEEDED.get(kind, 0)
+            at = bisect_right(maps, (addr, _TOP, 0)) - 1
+            if at >= 0 and addr <= maps[at][1] and maps[at][2] & perms:
+                perms = maps[at][2]
+            page[0].addr, page[0].perms = addr, perms
+            return True
+
+        self._hook(uc_const.UC_HOOK_TLB_FILL, _TLB(hook))
 
     def code_hook(self, call: Callable[[int], None]) -> Any:
         """What `on_code` takes: `call(address)` in a form that C can call."""
@@ -113,7 +143,11 @@ class Processor:
         self._hook(uc_const.UC_HOOK_INTR, _INTR(hook))
 
     def on_bad_access(self, call: Callable[[int, int], None]) -> None:
-        """Call `call(address, size)` at an access that will end the run."""
+        """Call `call(address, size)` at an access that will end the run. After all maps: it looks at what they leave out.
+
+        A store to memory where such a hook might be called is some ten times as slow as any other, whether it is called or not:
+        so there is one for each gap between writable maps, and no hook at all for fetches from these.
+        """
 
         def hook(_uc: int, _kind: int, addr: int, size: int, _value: int, _user: int) -> bool:
             try:
@@ -122,7 +156,12 @@ class Processor:
                 self._fail(error)
             return False
 
-        self._hook(uc_const.UC_HOOK_MEM_INVALID, _MEM(hook))
+        callback = _MEM(hook)
+        first = 0
+        for base, last, perms in (*self._maps, (1 << 64, 1 << 64, WRITE)):
+            if perms & WRITE:
+                self._hook(uc_const.UC_HOOK_MEM_INVALID, callback, first, base - 1)
+                first = last + 1
 
     def on_access(self, first: int, last: int, call: Callable[[bool, int, int], None]) -> int:
         """Call `call(is a write, address, size)` before each access to [first, last]. Returns a handle for `unhook`."""

@@ -14,7 +14,7 @@ import struct
 from typing import Final
 
 from emu.sandbox import addresses, control
-from emu.sandbox.entry import assemble
+from emu.sandbox.entry import assemble, join
 
 QUIET_SYMBOL: Final = "arch_bpf_timed_may_goto"  # argument and result in r10; all other BPF registers survive
 _RETURN_THUNK = b"\xc3\xcc"
@@ -100,7 +100,7 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
         f"mov qword ptr [r11 + {control.STATE:#x}], {control.RETURNED}",
         *(f"pop {reg}" for reg in reversed(_SAVED)),
     ]  # fmt: skip
-    second = assemble(_join(answer), ask)
+    second = assemble(join(answer), ask)
     back = ask + len(second) + 5
     second += b"\xe9" + struct.pack("<i", ask - back)
     quiet = -(-back // 16) * 16
@@ -114,11 +114,6 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
     third = assemble("; ".join(entry), quiet)
     third += b"\xe9" + struct.pack("<i", ask - (quiet + len(third) + 5))
     return first + second + pad + third, addr, ask, quiet
-
-
-def _join(lines: list[str]) -> str:
-    """Labels end in a colon and take no semicolon."""
-    return "".join(line + (" " if line.endswith(":") else "; ") for line in lines)
 
 
 def slots(target: int) -> bytes:
