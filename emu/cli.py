@@ -14,6 +14,7 @@ from emu.commands.mutants import mutants
 from emu.commands.replay import replay
 from emu.commands.run import run
 from emu.commands.selftest import selftest
+from emu.commands.trace import trace
 from emu.commands.verify import verify
 
 
@@ -27,7 +28,7 @@ def bpfemu() -> None:
     """
 
 
-for command in (run, verify, jit, batch, replay, selftest, mutants):
+for command in (run, verify, jit, batch, replay, selftest, mutants, trace):
     bpfemu.add_command(command)
 
 
