@@ -1,0 +1,230 @@
+"""Does tasks, in whatever process it is made in: make a case, run it, judge it, shrink it.
+
+Knows neither what other workers do nor what has been found before, so that an answer depends on the task alone.
+"""
+
+import contextlib
+import hashlib
+import traceback
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bpf.errors import BpfemuError, InputError, InternalError
+from bpf.program import Program, Request
+from bpf.verified import Rejected
+from emu.fuzz.cause import cause, group
+from emu.fuzz.coverage import Branches, forms_of, traced
+from emu.fuzz.finding import Finding
+from emu.fuzz.generators import make
+from emu.fuzz.judge import Judge
+from emu.fuzz.keep import Kept, render, request_json
+from emu.fuzz.reduce import reduce
+from emu.fuzz.sample import Sample
+from emu.fuzz.tally import Share, Tally, general
+from emu.fuzz.tasks import Answer, Chunk, Config, Counted, Failed, Found, Shrink, Shrunk, Task
+from emu.mutants import find
+from emu.mutants.mutant import planted
+from emu.pipeline import Case, Options, Pipeline
+from emu.runtime.kfuncs import load
+
+THOROUGH = 16  # one case in so many is also asked what is too slow for all
+BUDGET = (
+    300_000  # BPF instructions a run: enough for 65,536 rounds of a loop, which is where may_goto ends one
+)
+SECONDS = 10.0  # of processor time a native run: far more than any needs, so that a busy machine ends none
+
+
+class Cancelled(BaseException):
+    """The campaign is to stop, in the middle of a task. No exception that anything in between may catch."""
+
+
+class Worker:
+    """Context manager: inside of it, the fault of `config.mutant` is planted in this process.
+
+    Raises InputError when a module cannot be read, or other sources of bpfemu run here than where the campaign began.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._stack = contextlib.ExitStack()
+        if config.build and config.build != build():
+            raise InputError("worker", "", "runs other sources of bpfemu than the campaign")
+        for module in config.modules:
+            load(module)
+        pipeline = _pipeline(config)
+        self._judge = Judge(pipeline, config.oracles)
+        self._branches = Branches.measured() if config.coverage else None
+
+    def __enter__(self) -> Self:
+        if self.config.mutant:
+            self._stack.enter_context(planted(find(self.config.mutant)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def do(self, task: Task) -> Answer:
+        """The answer to a task. A fault of ours is an answer, too."""
+        try:
+            return self._count(task) if isinstance(task, Chunk) else self._shrink(task)
+        except BpfemuError as error:
+            return Failed(task, str(error), isinstance(error, InputError))
+        except Exception as error:  # noqa: BLE001  the campaign goes on, or ends in order
+            return Failed(task, _line(error))
+
+    def check(self) -> None:
+        """Called between cases: raises Cancelled where the worker shares its process with who wants to stop it."""
+
+    def _count(self, task: Chunk) -> Counted:
+        tally, found = Tally(), []
+        for number in range(task.start, task.stop):
+            self.check()
+            found += self._case(number, tally)
+        return Counted(task, tally, tuple(found))
+
+    def _case(self, number: int, tally: Tally) -> list[Found]:
+        """Count one case, and say what is wrong with it."""
+        config = self.config
+        turn = config.turn(number)
+        sample = made(config, number)
+        share = tally.share(sample.generator)
+        share.cases += 1
+        share.insns += len(sample.request.program.insns)
+        thorough = turn % THOROUGH == 0
+        try:
+            if self._branches is not None and traced(turn):
+                with self._branches.recorded(tally.arcs):
+                    judged = self._judge.judge(sample.request, sample.others, thorough=thorough)
+            else:
+                judged = self._judge.judge(sample.request, sample.others, thorough=thorough)
+        except InputError as error:
+            share.untaken += 1
+            tally.reasons[f"not taken: {general(error.why)}"] += 1
+            return []
+        _tell(judged.case, share, tally)
+        if not judged.findings:
+            return []
+        program, mode = sample.request.program, config.mode
+        return [Found(number, one, group(program, sample.others, one, mode)) for one in judged.findings]
+
+    def _shrink(self, task: Shrink) -> Shrunk:
+        if task.plain:
+            return plainly(self.config, task)
+        sample = made(self.config, task.number)
+        small = reduce(sample.request, sample.others, task.finding, self._judge)
+        why = cause(small.request.program, small.others, small.finding, self.config.mode)
+        kept = _kept(self.config, sample, small.request, small.others, small.finding, why)
+        return _answer(task, kept, self._case_of(small.request, small.others), small.tried)
+
+    def _case_of(self, request: Request, others: Mapping[str, Program]) -> Case | None:
+        """What the engines say of the program that is kept; None where they cannot be asked."""
+        try:
+            return self._judge.judge(request, others).case
+        except InputError:
+            return None
+
+
+def made(config: Config, number: int) -> Sample:
+    """Case `number`. Raises InternalError where the generator fails."""
+    generator = config.generator(number)
+    try:
+        return make(generator, config.seed, number)
+    except BpfemuError:
+        raise
+    except Exception as error:
+        raise InternalError(f"generator {generator}, number {number}: {_line(error)}") from error
+
+
+def plainly(config: Config, task: Shrink) -> Shrunk:
+    """A finding with the program as it was generated; no engine runs."""
+    sample = made(config, task.number)
+    kept = _kept(config, sample, sample.request, sample.others, task.finding, task.group)
+    return _answer(task, kept, None, 0)
+
+
+def _kept(
+    config: Config,
+    sample: Sample,
+    request: Request,
+    others: Mapping[str, Program],
+    finding: Finding,
+    why: str,
+) -> Kept:
+    return Kept(
+        request=request,
+        others=others,
+        finding=finding,
+        cause=why,
+        sample=sample.name,
+        generator=sample.generator,
+        seed=sample.seed,
+        number=sample.number,
+        mode=config.mode,
+        mutant=config.mutant,
+        before=len(sample.request.program.insns),
+    )
+
+
+def _answer(task: Shrink, kept: Kept, case: Case | None, steps: int) -> Shrunk:
+    return Shrunk(
+        task=task,
+        finding=kept.finding,
+        cause=kept.cause,
+        name=file_name(kept.finding, kept.sample),
+        generator=kept.generator,
+        before=kept.before,
+        insns=len(kept.request.program.insns),
+        text=render(kept, case),
+        request=request_json(kept),
+        steps=steps,
+        reduced=steps > 0,
+    )
+
+
+def _pipeline(config: Config) -> Pipeline:
+    """The engines of a campaign."""
+    return Pipeline(Options(budget=BUDGET, seconds=SECONDS, mode=config.mode))
+
+
+def _tell(case: Case, share: Share, tally: Tally) -> None:
+    """Count what a finished case shows."""
+    verdict = case.verdict
+    if case.error is not None:
+        share.untaken += 1
+        tally.reasons[f"not taken: {general(case.error.why)}"] += 1
+    if isinstance(verdict, Rejected):
+        tally.reasons[general(verdict.message or verdict.errno)] += 1
+    elif verdict is not None:
+        share.accepted += 1
+        tally.forms |= forms_of(case.request.program)
+    for run in case.interp.runs if case.interp is not None else ():
+        tally.arguments.update(len(call.args) if call.nargs is None else call.nargs for call in run.calls)
+        tally.arguments.update(len(entry.args) for entry in run.entries)
+
+
+def file_name(finding: Finding, sample: str) -> str:
+    """Of a finding's files, without an ending: "engines-violation-callee-saved-calls-7-1234"."""
+    words = "-".join(f"{finding.oracle} {finding.kind}".replace("/", " ").split())
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "_" for char in words)
+    return f"{plain[:60]}-{sample}"
+
+
+@cache
+def build() -> str:
+    """A digest of bpfemu's sources: findings are equal only where it is."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parents[2]
+    for package in ("bpf", "verifier", "jit", "emu"):
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _line(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}: {type(error).__name__}: {error}".replace("\n", " ")
