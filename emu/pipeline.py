@@ -28,7 +28,8 @@ PRECISE_SECONDS = 10.0  # a run in precise mode, which watches 300,000 instructi
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run: seed of the runtime's deterministic values; budget in BPF instructions a run; seconds of native
-    time a run; unverified: run what the verifier rejects, too; rules: what the sandbox demands of native code."""
+    time a run; unverified: run what the verifier rejects, too; rules: what the sandbox demands of native code; explain:
+    look at a difference once more, in precise mode; insn_limit: of the verifier, visited instructions."""
 
     seed: int = 0
     budget: int = 4_000_000
@@ -37,6 +38,8 @@ class Options:
     profile: Profile = DEFAULT
     mode: str = "kernel"
     rules: Checks = field(default_factory=Checks)
+    explain: bool = True
+    insn_limit: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,11 @@ class Pipeline:
         started = perf_counter()
         case = Case(request, others=others or {})
         verdict = verify(
-            request.program, log_level=request.log_level, mode=self.options.mode, recorder=recorder
+            request.program,
+            log_level=request.log_level,
+            mode=self.options.mode,
+            recorder=recorder,
+            insn_limit=self.options.insn_limit,
         )
         case = replace(case, verdict=verdict)
         for engine in ENGINES[1:]:
@@ -119,7 +126,7 @@ class Pipeline:
             assert image is not None
             expected = without_inlined(case.interp, image.verified.inlined)
             case = replace(case, difference=compare(expected, case.sandbox, request.program.maps))
-            if case.difference is not None or make is not None:
+            if (case.difference is not None and self.options.explain) or make is not None:
                 case = replace(case, precise=self.explain(request, image, case.others))
             if case.difference is None and case.precise is not None:
                 found = compare(expected, case.precise, request.program.maps)

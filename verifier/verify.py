@@ -41,24 +41,25 @@ def verify(
     mode: str = "kernel",
     show_stack_args: bool = False,
     recorder: Recorder | None = None,
+    insn_limit: int = BPF_COMPLEXITY_LIMIT_INSNS,
 ) -> Verified | Rejected:
     """The kernel's verdict, with its message, log and counters.
 
     log_level: as of the load command, 0 none, 1 the path that is refused, 2 all paths, bit 4 statistics. mode:
     "kernel", or "strict", which closes the holes of section I of the rules (docs/strict.md). show_stack_args: lines of
     our own in the log, below states, show outgoing stack arguments. recorder: keeps the states of all paths; then
-    log_level is 0, 2 or 4. Raises InputError when a kfunc has no prototype or
-    the mode is unknown.
+    log_level is 0, 2 or 4. insn_limit: visited instructions after which a program is refused as too large; no kernel
+    has any other. Raises InputError when a kfunc has no prototype or the mode is unknown.
     """
     if mode not in ("kernel", "strict"):
         raise InputError("verifier mode", "", f"must be 'kernel' or 'strict', not {mode!r}")
-    ask = _Ask(load.with_attach_type(program), log_level, mode, show_stack_args, recorder=recorder)
+    ask = _Ask(load.with_attach_type(program), log_level, mode, show_stack_args, False, recorder, insn_limit)
     return _judge_strictly(ask) if mode == "strict" else _judge(ask)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What is asked of one verification; the last four as in `Env`."""
+    """What is asked of one verification; the last five as in `Env`."""
 
     program: Program
     log_level: int
@@ -66,6 +67,7 @@ class _Ask:
     show_stack_args: bool
     may_goto_clobbers: bool = False
     recorder: Recorder | None = None
+    insn_limit: int = BPF_COMPLEXITY_LIMIT_INSNS
 
 
 def _judge_strictly(ask: _Ask) -> Verified | Rejected:
@@ -172,6 +174,7 @@ def _accept(ask: _Ask, progress: Progress, log_from: int) -> Verified:
         log_level=ask.log_level,
         log_from=log_from,
         mode=ask.mode,
+        insn_limit=ask.insn_limit,
         show_stack_args=ask.show_stack_args,
         may_goto_clobbers=ask.may_goto_clobbers,
         recorder=ask.recorder,

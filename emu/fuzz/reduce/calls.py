@@ -1,0 +1,190 @@
+"""Passes over functions and calls: fewer functions, fewer and simpler parameters, simpler callees."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bpf import isa
+from bpf.insn import Insn
+from bpf.kfuncs import KFUNCS
+from bpf.proto import CType, FuncProto, Param
+from emu.fuzz.reduce.draft import Draft, Function, Item
+from emu.fuzz.reduce.flow import zero
+from emu.fuzz.reduce.search import Search
+
+U64 = CType("int", "u64", 64)
+_LETTERS = "abcdefghijkl"
+
+
+def functions(search: Search, name: str) -> None:
+    """Calls of a function become `r0 = 0`, all of them or one; whole bodies become `r0 = 0; exit`."""
+    for place in range(_places(search, name) - 1, 0, -1):
+        draft = search.draft(name)
+        if draft is None or place >= len(draft.bounds()):
+            continue
+        first, end = draft.bounds()[place]
+        items = [zero(0) if _calls(draft, item, first) else item for item in draft.items]
+        kept = [replace(item, key=old.key) for item, old in zip(items, draft.items, strict=True)]
+        if search.attempt_draft(name, draft.with_items(kept)):
+            continue
+        if end - first > 2:
+            search.attempt_draft(name, draft.without(first, end, (zero(0), Item(0, Insn(isa.OP_EXIT)))))
+
+
+def _places(search: Search, name: str) -> int:
+    draft = search.draft(name)
+    return len(draft.bounds()) if draft is not None else 0
+
+
+def _calls(draft: Draft, item: Item, first: int) -> bool:
+    return item.calls_function and item.target is not None and draft.find(item.target) == first
+
+
+def parameters(search: Search, name: str) -> None:
+    """One parameter less: the last one, or one of those on the stack, which the later ones then follow up."""
+    for place in range(_places(search, name) - 1, -1, -1):
+        number = isa.MAX_FUNC_ARGS
+        while number > 0:
+            draft = search.draft(name)
+            if draft is None or place >= len(draft.bounds()):
+                break
+            if not search.attempt_draft(name, _without_parameter(draft, place, number)):
+                number -= 1
+
+
+def _without_parameter(draft: Draft, place: int, number: int) -> Draft | None:
+    """Without parameter `number` (from 1) of a function."""
+    first, end = draft.bounds()[place]
+    function = draft.function_at(first)
+    if not draft.plain or function is None:
+        return None
+    params = function.proto.params
+    if number > len(params) or (number <= isa.MAX_REG_ARGS and number != len(params)):
+        return None
+    kept = _named(params[: number - 1] + params[number:])
+    draft = _with_function(draft, replace(function, proto=replace(function.proto, params=kept)))
+    if number <= isa.MAX_REG_ARGS:
+        return draft
+    slot = number - isa.MAX_REG_ARGS - 1
+    items = list(draft.items)
+    for index in range(first, end):
+        items[index] = _loads_without(items[index], slot)
+    gone = set()
+    for low, high in draft.bounds():
+        for index in range(low, high):
+            stored = _stored_slot(items[index])
+            callee = _next_callee(draft, index, high) if stored is not None else None
+            if stored is None or callee != first:
+                continue
+            if stored == slot:
+                gone.add(index)
+            elif stored > slot:
+                insn = items[index].insn
+                items[index] = replace(items[index], insn=replace(insn, off=insn.off + 8))
+    return draft.with_items(item for index, item in enumerate(items) if index not in gone)
+
+
+def _with_function(draft: Draft, function: Function) -> Draft:
+    made = tuple(function if one.start == function.start else one for one in draft.functions)
+    return replace(draft, functions=made)
+
+
+def _named(params: tuple[Param, ...]) -> tuple[Param, ...]:
+    return tuple(replace(param, name=letter) for param, letter in zip(params, _LETTERS, strict=False))
+
+
+def _loads_without(item: Item, slot: int) -> Item:
+    """A load of an argument in a function that has lost that in `slot`."""
+    insn = item.insn
+    if not isa.is_stack_arg_load(insn.code, insn.src, insn.off):
+        return item
+    loaded = isa.load_slot(insn.off)
+    if loaded == slot:
+        return replace(zero(insn.dst), key=item.key)
+    return replace(item, insn=replace(insn, off=insn.off - 8)) if loaded > slot else item
+
+
+def _stored_slot(item: Item) -> int | None:
+    insn = item.insn
+    if not isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
+        return None
+    return isa.store_slot(insn.off)
+
+
+def _next_callee(draft: Draft, index: int, end: int) -> int | None:
+    """The item at which the function begins that is called next, in the order of the text."""
+    for item in draft.items[index:end]:
+        if item.calls_function and item.target is not None:
+            return draft.find(item.target)
+        if item.insn.code == isa.OP_CALL and item.kfunc is not None:
+            return None
+    return None
+
+
+def callees(search: Search, name: str) -> None:
+    """A kfunc becomes one of the same family with fewer parameters, arguments that it does not take are not stored."""
+    draft = search.draft(name)
+    index = draft.count - 1 if draft is not None else -1
+    while draft is not None and index >= 0:
+        if index < draft.count and draft.items[index].kfunc is not None:
+            for made in _simpler_callee(draft, index):
+                if search.attempt_draft(name, made):
+                    break
+            draft = search.draft(name)
+        index -= 1
+
+
+def _simpler_callee(draft: Draft, index: int) -> Iterator[Draft]:
+    item = draft.items[index]
+    assert item.kfunc is not None
+    known, module = item.kfunc
+    if known not in KFUNCS:
+        return
+    count = len(KFUNCS[known].proto.params)
+    stem = known.rstrip("0123456789")
+    for other in (f"{stem}{number}" for number in range(count)):
+        if other in KFUNCS and KFUNCS[other].module == module:
+            fewer = len(KFUNCS[other].proto.params)
+            gone = set(_stores_beyond(draft, index, fewer - isa.MAX_REG_ARGS))
+            items = list(draft.items)
+            items[index] = replace(item, kfunc=(other, module))
+            yield draft.with_items(one for at, one in enumerate(items) if at not in gone)
+
+
+def _stores_beyond(draft: Draft, index: int, slots: int) -> Iterator[int]:
+    """Stores of arguments for the call at `index` that are not among the first `slots`."""
+    first = next(low for low, high in draft.bounds() if low <= index < high)
+    for at in range(index - 1, first - 1, -1):
+        if draft.items[at].insn.code == isa.OP_CALL:
+            return
+        stored = _stored_slot(draft.items[at])
+        if stored is not None and stored >= slots:
+            yield at
+
+
+def types(search: Search, name: str) -> None:
+    """Parameters and results become u64, one after the other; without any prototype, where that will do."""
+    draft = search.draft(name)
+    if draft is None or not draft.plain:
+        return
+    if len(draft.bounds()) == 1 and draft.functions:
+        search.attempt_draft(name, replace(draft, functions=()))
+    for number in range(len(draft.functions)):
+        for made in range(-1, isa.MAX_FUNC_ARGS):
+            draft = search.draft(name)
+            assert draft is not None
+            if number < len(draft.functions):
+                function = draft.functions[number]
+                proto = _simpler_type(function.proto, made)
+                if proto is not None:
+                    search.attempt_draft(name, _with_function(draft, replace(function, proto=proto)))
+
+
+def _simpler_type(proto: FuncProto, number: int) -> FuncProto | None:
+    """With u64 for parameter `number` (from 0), or for the result (-1)."""
+    if number < 0:
+        return replace(proto, ret=U64)
+    if number >= len(proto.params):
+        return None
+    params = list(proto.params)
+    params[number] = replace(params[number], type=U64)
+    return replace(proto, params=tuple(params))

@@ -1,0 +1,166 @@
+"""Which registers an instruction reads and writes, what is reached, what is alive: facts that say where cutting is worth a try.
+
+They only propose: a wrong answer costs a candidate, never a wrong result. Knows forms (bpf.opcodes), no semantics.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from bpf import isa
+from bpf.insn import Insn
+from bpf.opcodes import form_of
+from emu.fuzz.reduce.draft import Draft, Item
+
+_CALL_READS = 0b111110
+_CALL_WRITES = 0b111111
+
+
+@lru_cache(maxsize=1 << 14)
+def registers(insn: Insn) -> tuple[int, int]:
+    """(read, written): bits of the registers r0 to r10."""
+    if insn.code == isa.OP_CALL:
+        return _CALL_READS, _CALL_WRITES
+    if insn.code == isa.OP_EXIT:
+        return 1, 0
+    form = form_of(insn)
+    read = written = 0
+    if form is None:
+        return 0, 0
+    for field, number in ((form.dst, insn.dst), (form.src, insn.src)):
+        if field in ("read", "update", "base"):
+            read |= 1 << number
+        if field in ("write", "update"):
+            written |= 1 << number
+    if "cmpxchg" in form.name:
+        read, written = read | 1, written | 1
+    if form.group == "packet":
+        read, written = read | 1 << 6, written | _CALL_WRITES
+    return read, written
+
+
+def successors(draft: Draft, index: int) -> list[int]:
+    """Items that may come after item `index`."""
+    item = draft.items[index]
+    found = [index + 1] if item.falls else []
+    if item.branches and item.target is not None:
+        found.append(draft.find(item.target))
+    return [at for at in found if at < draft.count]
+
+
+def tidy(draft: Draft) -> Draft:
+    """Without functions that nothing refers to, code that nothing reaches, and jumps to the next instruction."""
+    if any(item.insn.code == isa.OP_GOTOX for item in draft.items):
+        return draft
+    kept = _reached(draft)
+    items = tuple(item for index, item in enumerate(draft.items) if index in kept)
+    functions = tuple(one for one in draft.functions if draft.find(one.start) in kept)
+    draft = Draft(draft.program, items, functions, draft.lines, draft.plain)
+    idle = {index for index, item in enumerate(draft.items) if _idle(draft, index, item)}
+    if idle:
+        draft = draft.with_items(item for index, item in enumerate(draft.items) if index not in idle)
+    return draft
+
+
+def _idle(draft: Draft, index: int, item: Item) -> bool:
+    goto = item.insn.code in (isa.OP_JA, isa.OP_GOTOL)
+    return goto and item.target is not None and draft.find(item.target) == index + 1
+
+
+def _reached(draft: Draft) -> set[int]:
+    reached: set[int] = set()
+    work = [0] if draft.items else []
+    while work:
+        at = work.pop()
+        if at in reached:
+            continue
+        reached.add(at)
+        work += successors(draft, at)
+        item = draft.items[at]
+        if (item.calls_function or item.takes_function) and item.target is not None:
+            found = draft.find(item.target)
+            work += [found] if found < draft.count else []
+    return reached
+
+
+def well_formed(draft: Draft) -> bool:
+    """Whether every jump stays in its function and every function ends where nothing falls out of it."""
+    for first, end in draft.bounds():
+        if draft.items[end - 1].falls:
+            return False
+        for item in draft.items[first:end]:
+            if item.branches and (item.target is None or not first <= draft.find(item.target) < end):
+                return False
+    return True
+
+
+def live_after(draft: Draft, first: int, end: int) -> list[int]:
+    """For each item of the function `first` to `end` - 1 the bits of the registers that are read later on."""
+    after = [0] * (end - first)
+    before = [0] * (end - first)
+    changed = True
+    while changed:
+        changed = False
+        for index in range(end - 1, first - 1, -1):
+            alive = 0
+            for at in successors(draft, index):
+                alive |= before[at - first] if first <= at < end else 0
+            read, written = registers(draft.items[index].insn)
+            entering = (alive & ~written) | read
+            if (alive, entering) != (after[index - first], before[index - first]):
+                after[index - first], before[index - first] = alive, entering
+                changed = True
+    return after
+
+
+def undefined_reads(draft: Draft) -> bool:
+    """Whether a register is surely read before anything is put into it: the verifier would refuse that."""
+    return any(_undefined(draft, first, end) for first, end in draft.bounds())
+
+
+def _undefined(draft: Draft, first: int, end: int) -> bool:
+    """Definite assignment, a register at a time for all at once: bits that every path has written."""
+    entry = 1 << isa.FP | (1 << 1 if first == 0 else _CALL_READS)
+    known: list[int | None] = [None] * (end - first)
+    known[0] = entry
+    work = [first]
+    while work:
+        index = work.pop()
+        state = known[index - first]
+        assert state is not None
+        insn = draft.items[index].insn
+        read, written = registers(insn)
+        if insn.code != isa.OP_CALL and read & ~state:
+            return True
+        if insn.code == isa.OP_CALL:
+            state &= ~_CALL_WRITES
+            written = 1
+        for at in successors(draft, index):
+            if first <= at < end:
+                met = (
+                    state | written
+                    if known[at - first] is None
+                    else (known[at - first] or 0) & (state | written)
+                )
+                if met != known[at - first]:
+                    known[at - first] = met
+                    work.append(at)
+    return False
+
+
+def writes_one(insn: Insn) -> int | None:
+    """The register that an instruction gives a value to and does nothing else than that; r0 for a call."""
+    if insn.code == isa.OP_CALL:
+        return 0
+    if insn.cls in (isa.ALU, isa.ALU64, isa.LDX, isa.LD) and registers(insn)[1]:
+        return insn.dst if insn.cls != isa.LD or insn.code == isa.LD_IMM64 else 0
+    return None
+
+
+def zero(register: int) -> Item:
+    """`rN = 0`."""
+    return Item(0, Insn(isa.ALU64 | isa.MOV | isa.K, register))
+
+
+def zeroes(bits: int) -> Sequence[Item]:
+    """`rN = 0` for each of these registers."""
+    return tuple(zero(number) for number in range(isa.FP) if bits >> number & 1)

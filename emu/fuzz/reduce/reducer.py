@@ -1,0 +1,112 @@
+"""The order of the passes, round after round until none finds anything more."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bpf.program import Program, Request
+from emu.fuzz.finding import Finding
+from emu.fuzz.reduce import calls, code, data
+from emu.fuzz.reduce.search import Budget, Judging, Search, alike, quick
+from emu.fuzz.reduce.state import State
+
+Pass = Callable[[Search, str], None]
+
+# what cuts much comes first; a program that is small is quickly judged
+CODE: Final[tuple[Pass, ...]] = (
+    calls.functions,
+    code.blocks,
+    code.branches,
+    code.values,
+    calls.parameters,
+    calls.callees,
+    data.maps,
+    code.constants,
+    code.registers,
+    code.one_register,
+    code.stack,
+    code.offsets,
+    calls.types,
+    code.pairs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What is left of a program.
+
+    finding: about the reduced program. reproduced: whether the finding was met at all; if not, nothing was changed.
+    tried: programs that were judged. insns_before, insns_after: instructions of all programs, a 64-bit immediate is one.
+    stopped: "" when nothing more could be cut, else the limit that ended it: "candidates", or "seconds", the only case in
+    which another machine may give another result.
+    """
+
+    request: Request
+    others: Mapping[str, Program]
+    finding: Finding
+    tried: int
+    insns_before: int
+    insns_after: int
+    stopped: str = ""
+    reproduced: bool = True
+
+
+def reduce(
+    request: Request,
+    others: Mapping[str, Program],
+    finding: Finding,
+    judge: Judging,
+    budget: Budget | None = None,
+) -> Reduced:
+    """The smallest program that was found to show a finding of the same oracle and kind.
+
+    The same input gives the same output, wherever and however often it runs, unless the clock ended it (`stopped`).
+    """
+    count = State.of(request, others).count
+    found, judged = alike(judge, request, others, finding, thorough=False)
+    thorough = found is None
+    if thorough:
+        found, judged = alike(judge, request, others, finding, thorough=True)
+    if found is None:
+        return Reduced(request, others, finding, 2, count, count, reproduced=False)
+    tried = 1 + thorough
+    for asked in (quick(judge, finding, judged), judge):
+        search = Search(State.of(request, others), found, asked, budget or Budget(), thorough=thorough)
+        if asked is not judge and alike(asked, request, others, finding, thorough=thorough)[0] is None:
+            continue
+        _search(search)
+        made = search.state.made()
+        assert made is not None
+        last, _ = alike(judge, *made, finding, thorough=thorough)
+        tried += search.tried + 1
+        if last is not None:
+            return Reduced(*made, last, tried, count, search.state.count, search.stopped)
+    return Reduced(request, others, found, tried, count, count)
+
+
+def _search(search: Search) -> None:
+    """All rounds."""
+    search.settle()
+    _plain(search)
+    data.attributes(search)
+    taken = -1
+    while taken != search.taken and not search.stopped:
+        taken = search.taken
+        _round(search)
+
+
+def _plain(search: Search) -> None:
+    """BTF that is made of prototypes, as in the text format, for all programs at once or for one."""
+    drafts = {name: draft.as_plain() or draft for name, draft in search.state.drafts.items()}
+    if not search.attempt(replace(search.state, drafts=drafts)):
+        for name, draft in drafts.items():
+            search.attempt_draft(name, draft)
+
+
+def _round(search: Search) -> None:
+    data.inputs(search)
+    data.others(search)
+    for step in CODE:
+        for name in sorted(search.state.drafts):
+            step(search, name)
+    data.attributes(search)
