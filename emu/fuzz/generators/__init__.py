@@ -5,26 +5,16 @@ one call to the next, asks for the time, iterates over a set of strings, or uses
 """
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from bpf.errors import InputError
-from bpf.program import Program, Request
+from emu.fuzz.generators.calls import calls
+from emu.fuzz.generators.made import Generator, Made
 from emu.fuzz.sample import Sample
 
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a generator returns; `Sample` explains the fields."""
-
-    request: Request
-    others: Mapping[str, Program] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-
-
-Generator = Callable[[random.Random], Made]
-
-GENERATORS: dict[str, Generator] = {}
+GENERATORS: dict[str, Generator] = {
+    "calls": calls,
+}
 
 
 def make(generator: str, seed: int, number: int) -> Sample:
@@ -36,3 +26,6 @@ def make(generator: str, seed: int, number: int) -> Sample:
     sample = Sample(generator, seed, number, made.request, made.others, made.tags)
     program = replace(made.request.program, name=sample.name)
     return replace(sample, request=replace(made.request, program=program))
+
+
+__all__ = ["GENERATORS", "Generator", "Made", "make"]

@@ -1,0 +1,211 @@
+"""Generator `calls`: trees of functions with 0 to 12 arguments, kfuncs, helpers, callbacks and tail calls.
+
+A program is planned first (type, functions and their parameters, depths of stacks, registers), then written function by
+function; a function calls only those behind it. What stands in a function is chosen statement by statement.
+"""
+
+import random
+
+from bpf.program import Program, Request
+from emu.fuzz.generators.accesses import context
+from emu.fuzz.generators.body import Body
+from emu.fuzz.generators.code import Code, link
+from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.frame import early_exit, enter, leave
+from emu.fuzz.generators.made import Made
+from emu.fuzz.generators.plan import VALUE_SIZE, Plan
+from emu.fuzz.generators.prototypes import GLOBAL, RETURNS, SCALARS, Param, Signature
+from emu.fuzz.generators.setting import FLAGS, context_type, inputs, maps
+from emu.fuzz.generators.sites import some_call, tail_call
+from emu.fuzz.generators.statements import plain
+
+_TYPES = ("sched_cls",) * 9 + ("syscall",) * 6 + ("xdp",) * 4 + ("raw_tracepoint",)
+_DEPTHS = (
+    0,
+    0,
+    8,
+    8,
+    16,
+    24,
+    32,
+    48,
+    64,
+    72,
+    96,
+    104,
+    112,
+    120,
+    120,
+    128,
+    128,
+    136,
+    136,
+    144,
+    256,
+    504,
+    512,
+    1,
+    2,
+    4,
+    12,
+    13,
+    127,
+    130,
+    300,
+)
+_COUNTS = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12)
+_CHAIN = 512  # bytes of stack that all functions together may have
+
+
+def calls(rng: random.Random) -> Made:
+    """One program of this kind."""
+    draw = Draw(rng)
+    plan = _plan(draw)
+    program, others = _written(plan)
+    return Made(Request(program, inputs(draw, plan.prog_type)), others, tuple(sorted(plan.tags)))
+
+
+# ---------------------------------------------------------------- planning
+
+
+def _plan(draw: Draw) -> Plan:
+    prog_type = draw.pick(_TYPES)
+    plan = Plan(draw, prog_type)
+    plan.packet_loads = prog_type == "sched_cls" and draw.random() < 0.15
+    plan.may_gotos = 2 if draw.random() < 0.12 else 0
+    plan.endless = 1 if plan.may_gotos and draw.random() < 0.04 else 0
+    tails = prog_type != "raw_tracepoint" and draw.random() < 0.06
+    each = draw.random() < 0.1
+    plan.maps = maps(draw, table=each, progs=tails)
+    if each:
+        plan.table = 1
+    if tails:
+        plan.progs = len(plan.maps) - 1
+    count = draw.pick((1, 1, 2, 2, 2, 3, 3, 4, 5))
+    functions = [Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)]
+    functions += [_signature(plan, number) for number in range(count)]
+    if draw.random() < 0.2:
+        functions.append(_callback(plan, count))
+    plan.functions = tuple(functions)
+    return plan
+
+
+def _signature(plan: Plan, number: int) -> Signature:
+    draw = plan.draw
+    ret = draw.pick(RETURNS)
+    if plan.progs is not None and number == 0:
+        ctx = Param(context_type(plan.prog_type), ctx=True)
+        more = tuple(_param(plan) for _ in range(draw.below(5)))
+        return Signature("f0", (ctx, *more), ret)
+    count = draw.pick(_COUNTS)
+    if count <= 5 and draw.random() < 0.15:
+        return Signature(f"f{number}", tuple(Param(draw.pick(SCALARS)) for _ in range(count)), ret, GLOBAL)
+    return Signature(f"f{number}", tuple(_param(plan) for _ in range(count)), ret)
+
+
+def _param(plan: Plan) -> Param:
+    draw = plan.draw
+    kind = draw.random()
+    if kind < 0.08:
+        return Param(draw.pick(("u64 *", "u64", "long")), room=8)
+    if kind < 0.14:
+        return Param(draw.pick(("struct pair *", "u64")), room=16)
+    if kind < 0.24:
+        return Param(draw.pick(("u64", "u32", "long", "u8")), bound=VALUE_SIZE - 8)
+    if kind < 0.27:
+        return Param(context_type(plan.prog_type), ctx=True)
+    return Param(draw.pick(SCALARS) if kind < 0.6 else draw.pick(("u64", "long")))
+
+
+def _callback(plan: Plan, number: int) -> Signature:
+    """Called by a helper; how many parameters it declares is its own matter."""
+    draw = plan.draw
+    name, ret = f"f{number}", draw.pick(("long", "u64", "int"))
+    if plan.table is not None and draw.random() < 0.5:
+        fixed: tuple[Param, ...] = (Param("void *", opaque=True), Param("void *", opaque=True))
+        fixed += (Param("u64 *", room=VALUE_SIZE), Param("u64 *", room=8))
+        return Signature(name, fixed, ret, callback="each")
+    count = draw.pick((0, 0, 0, 0, 1, 2, 3, 4, 5, 7, 10))
+    more = tuple(Param(draw.pick(SCALARS), opaque=index < 3) for index in range(count))  # helpers pass two
+    return Signature(name, (Param("u32"), Param("u64 *", room=8), *more), ret, callback="loop")
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _written(plan: Plan) -> tuple[Program, dict[str, Program]]:
+    draw = plan.draw
+    left = _CHAIN - 16 * len(plan.functions)
+    size = draw.pick((10, 16, 22, 28, 34, 40, 48, 60))
+    depths = []
+    for _ in plan.functions:
+        depth = draw.pick(_DEPTHS if plan.progs is None else _DEPTHS[:20])
+        extra = (max(depth, 1) + 15) // 16 * 16 - 16
+        if extra > left:
+            depth, extra = 8, 0
+        left -= extra
+        depths.append(depth)
+    draw.rng.shuffle(depths)
+    bodies = []
+    for number in range(len(plan.functions)):
+        share = size if number == 0 else max(size // len(plan.functions), 4)
+        bodies.append(_function(plan, number, depths[number], share))
+    used = _reached(bodies)
+    kept = [(body.signature, body.code) for number, body in enumerate(bodies) if number in used]
+    kept[1:] = sorted(
+        kept[1:], key=lambda one: not one[0].callback
+    )  # none last: 7.3.4 refuses one that is never reached
+    program = link(
+        "calls", kept, prog_type=plan.prog_type, prog_flags=FLAGS.get(plan.prog_type, 0), maps=plan.maps
+    )
+    plan.tags.update(f"args:{len(one.params)}" for one, _ in kept[1:])
+    others = {} if plan.progs is None else {"target": _target(plan)}
+    return program, others
+
+
+def _reached(bodies: list[Body]) -> set[int]:
+    """Numbers of the functions that main calls, directly or not."""
+    numbers = {body.signature.name: number for number, body in enumerate(bodies)}
+    reached = {0}
+    todo = [0]
+    while todo:
+        for _, name in bodies[todo.pop()].code.calls:
+            if numbers[name] not in reached:
+                reached.add(numbers[name])
+                todo.append(numbers[name])
+    return reached
+
+
+def _target(plan: Plan) -> Program:
+    """Where tail calls go."""
+    code = Code()
+    code.mov_imm(0, plan.draw.imm())
+    code.exit()
+    main = Signature("main", (Param(context_type(plan.prog_type), ctx=True),), "int", GLOBAL)
+    return link("target", [(main, code)], prog_type=plan.prog_type, prog_flags=FLAGS.get(plan.prog_type, 0))
+
+
+def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
+    draw = plan.draw
+    signature = plan.functions[number]
+    body = Body(plan, signature, draw.below(16) << 6, depth)
+    on_chain = plan.progs is not None and number < 2
+    enter(body)
+    later = plan.functions[number + 1 :]
+    if number == 0:
+        for _ in range(draw.between(1, 3)):
+            context(body)
+    left = 3 if number == 0 else 2
+    while len(body.code.rows) < size or (number == 0 and left == 3):
+        kind = draw.random()
+        if left > 0 and kind < 0.3:
+            left -= 1
+            some_call(body, later, 5 if on_chain else 12)
+        elif kind > 0.97:
+            early_exit(body)
+        else:
+            plain(body)
+    if plan.progs is not None and number == 1:
+        tail_call(body)
+    leave(body)
+    return body

@@ -1,0 +1,163 @@
+"""Instructions in the making: rows of five numbers, jumps that find their targets, calls by name. Chooses nothing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from bpf import isa
+from bpf.insn import Insn
+from bpf.maps import MapSpec
+from bpf.program import FuncInfo, KfuncRef, Program
+from emu.fuzz.generators.prototypes import Signature, btf_of
+
+Row = tuple[int, int, int, int, int]  # code, dst, src, off, imm
+
+MOV_IMM = isa.ALU64 | isa.MOV | isa.K
+MOV_REG = isa.ALU64 | isa.MOV | isa.X
+ADD_IMM = isa.ALU64 | isa.ADD | isa.K
+ADD_REG = isa.ALU64 | isa.ADD | isa.X
+LDX_DW = isa.LDX | isa.MEM | isa.DW
+STX_DW = isa.STX | isa.MEM | isa.DW
+ST_DW = isa.ST | isa.MEM | isa.DW
+
+
+@lru_cache(maxsize=1 << 16)
+def _insn(code: int, dst: int, src: int, off: int, imm: int) -> Insn:
+    return Insn(code, dst, src, off, imm)
+
+
+class Code:
+    """The instructions of one function; jumps within it are relative, calls are resolved by `link`."""
+
+    __slots__ = ("calls", "kfuncs", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.calls: list[tuple[int, str]] = []
+        self.kfuncs: list[tuple[int, str, str]] = []
+
+    def put(self, code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> None:
+        """One instruction."""
+        self.rows.append((code, dst, src, off, imm))
+
+    def mov(self, dst: int, src: int) -> None:
+        """dst = src."""
+        self.rows.append((MOV_REG, dst, src, 0, 0))
+
+    def mov_imm(self, dst: int, imm: int) -> None:
+        """dst = imm, extended by sign."""
+        self.rows.append((MOV_IMM, dst, 0, 0, imm))
+
+    def add_imm(self, dst: int, imm: int) -> None:
+        """dst += imm."""
+        self.rows.append((ADD_IMM, dst, 0, 0, imm))
+
+    def wide(self, dst: int, value: int) -> None:
+        """dst = value of 64 bits."""
+        self.rows.append((isa.LD_IMM64, dst, 0, 0, isa.sext(value, 32)))
+        self.rows.append((0, 0, 0, 0, isa.sext(value >> 32, 32)))
+
+    def map(self, dst: int, index: int) -> None:
+        """dst = the map."""
+        self.rows.append((isa.LD_IMM64, dst, isa.PSEUDO_MAP_FD, 0, index))
+        self.rows.append((0, 0, 0, 0, 0))
+
+    def map_value(self, dst: int, index: int, off: int) -> None:
+        """dst = the address of byte `off` of an array's values."""
+        self.rows.append((isa.LD_IMM64, dst, isa.PSEUDO_MAP_VALUE, 0, index))
+        self.rows.append((0, 0, 0, 0, off))
+
+    def load(self, dst: int, base: int, off: int) -> None:
+        """dst = the 8 bytes at base + off."""
+        self.rows.append((LDX_DW, dst, base, off, 0))
+
+    def store(self, base: int, off: int, src: int) -> None:
+        """The 8 bytes at base + off = src."""
+        self.rows.append((STX_DW, base, src, off, 0))
+
+    def store_imm(self, base: int, off: int, imm: int) -> None:
+        """The 8 bytes at base + off = imm."""
+        self.rows.append((ST_DW, base, 0, off, imm))
+
+    def jump(self, code: int = isa.OP_JA, dst: int = 0, src: int = 0, imm: int = 0) -> int:
+        """A jump to a place that `land` will name."""
+        self.rows.append((code, dst, src, 0, imm))
+        return len(self.rows) - 1
+
+    def land(self, jump: int) -> None:
+        """The jump goes to the next instruction."""
+        self._aim(jump, len(self.rows))
+
+    def back(self, target: int, code: int = isa.OP_JA, dst: int = 0, src: int = 0, imm: int = 0) -> None:
+        """A jump to the instruction at `target`."""
+        self._aim(self.jump(code, dst, src, imm), target)
+
+    def _aim(self, jump: int, target: int) -> None:
+        code, dst, src, off, imm = self.rows[jump]
+        distance = target - jump - 1
+        self.rows[jump] = (
+            (code, dst, src, off, distance) if code == isa.OP_GOTOL else (code, dst, src, distance, imm)
+        )
+
+    def call(self, name: str) -> None:
+        """A call of a function of the program."""
+        self.calls.append((len(self.rows), name))
+        self.rows.append((isa.OP_CALL, 0, isa.PSEUDO_CALL, 0, 0))
+
+    def address(self, dst: int, name: str) -> None:
+        """dst = the address of a function of the program."""
+        self.calls.append((len(self.rows), name))
+        self.rows.append((isa.LD_IMM64, dst, isa.PSEUDO_FUNC, 0, 0))
+        self.rows.append((0, 0, 0, 0, 0))
+
+    def helper(self, number: int) -> None:
+        """A call of a helper."""
+        self.rows.append((isa.OP_CALL, 0, isa.HELPER_CALL, 0, number))
+
+    def kfunc(self, name: str, module: str) -> None:
+        """A call of a kfunc."""
+        self.kfuncs.append((len(self.rows), name, module))
+        self.rows.append((isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, 0, 0))
+
+    def exit(self) -> None:
+        """Return to the caller."""
+        self.rows.append((isa.OP_EXIT, 0, 0, 0, 0))
+
+
+def link(
+    name: str,
+    functions: Sequence[tuple[Signature, Code]],
+    *,
+    prog_type: str,
+    prog_flags: int = 0,
+    maps: tuple[MapSpec, ...] = (),
+) -> Program:
+    """The program that these functions make, the main function first."""
+    starts: dict[str, int] = {}
+    at = 0
+    for signature, code in functions:
+        starts[signature.name] = at
+        at += len(code.rows)
+    insns: list[Insn] = []
+    kfuncs: list[KfuncRef] = []
+    for signature, code in functions:
+        start = starts[signature.name]
+        rows = [_insn(*row) for row in code.rows]
+        for row, callee in code.calls:
+            rows[row] = replace(rows[row], imm=starts[callee] - start - row - 1)
+        insns += rows
+        kfuncs += [KfuncRef(start + row, kfunc, module) for row, kfunc, module in code.kfuncs]
+    btf, ids = btf_of([signature for signature, _ in functions])
+    info = tuple(
+        [FuncInfo(starts[signature.name], tid) for (signature, _), tid in zip(functions, ids, strict=True)]
+    )
+    return Program(
+        name,
+        tuple(insns),
+        prog_type=prog_type,
+        prog_flags=prog_flags,
+        btf=btf,
+        func_info=info,
+        maps=maps,
+        kfuncs=tuple(kfuncs),
+    )

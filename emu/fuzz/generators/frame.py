@@ -1,0 +1,105 @@
+"""How a function begins and ends: what it is given, its stack, the stack arguments it loads, its result."""
+
+from bpf import isa
+from emu.fuzz.generators.accesses import load_argument, word
+from emu.fuzz.generators.arith import alu, constant
+from emu.fuzz.generators.body import FP, REGS, Body, Pointer
+from emu.fuzz.generators.branches import condition
+from emu.fuzz.generators.plan import VALUE_SIZE
+from emu.fuzz.generators.statements import plain
+
+
+def enter(body: Body) -> None:
+    """What holds at the function's first instruction, and its first few."""
+    draw, code, signature = body.draw, body.code, body.signature
+    for index, param in enumerate(signature.params[:5]):
+        if param.scalar:
+            body.number(index + 1, param.bound)
+        elif not param.opaque:
+            body.point(index + 1, Pointer("ctx" if param.ctx else "arg", param.room))
+    for reg in REGS[body.keep]:
+        if draw.random() < 0.2:
+            body.loaded |= 1 << reg
+    if body.depth:
+        _use_stack(body)
+    held = [reg for reg, pointer in body.pointers.items() if pointer.kind == "ctx"]
+    saved = REGS[body.keep & ~body.loaded]
+    if held and saved and draw.random() < 0.85:
+        keeper = 6 if body.plan.packet_loads and 6 in saved else draw.pick(saved)
+        code.mov(keeper, held[0])
+        body.copied(keeper, held[0])
+    if draw.random() < 0.2:
+        plain(body)
+    for _ in range(signature.slots):
+        if draw.random() < 0.8:
+            _load(body)
+
+
+def _load(body: Body) -> None:
+    """One of the stack arguments; at times it is put into the stack at once, at times something else comes first."""
+    draw = body.draw
+    load_argument(body)
+    if draw.random() < 0.3 and body.frame:
+        word(body, draw.pick(body.frame), body.any_number())
+    elif draw.random() < 0.1:
+        plain(body)
+
+
+def _use_stack(body: Body) -> None:
+    """Chooses the stack words of the function, and writes its deepest byte."""
+    words = body.depth // 8
+    some = range(1, words + 1) if words <= 6 else (1, 2, 3, words - 2, words - 1, words)
+    body.frame = tuple(-8 * number for number in some)
+    if body.depth % 8 == 0:
+        word(body, -body.depth, body.any_number() if body.draw.random() < 0.5 else None)
+        return
+    size = isa.W if body.depth % 4 == 0 else isa.H if body.depth % 2 == 0 else isa.B
+    body.code.put(isa.ST | isa.MEM | size, FP, off=-body.depth, imm=body.draw.imm())
+
+
+def early_exit(body: Body) -> None:
+    """A way out in the middle."""
+    jump = condition(body) if body.plan.forks > 0 else None
+    if jump is None:
+        alu(body)
+        return
+    body.plan.forks -= 1
+    before = body.known()
+    _result(body)
+    body.code.exit()
+    body.code.land(jump)
+    body.return_to(before)
+    body.plan.tags.add("exits")
+
+
+def leave(body: Body) -> None:
+    """The function's last instructions. The main function may show its registers in the array of values."""
+    draw, code = body.draw, body.code
+    if body.signature.name == "main" and draw.random() < 0.4:
+        base = body.temporary()
+        code.map_value(base, body.plan.values, 0)
+        body.forget(1 << base)
+        for at, reg in enumerate(REGS[body.numbers][: VALUE_SIZE // 8]):
+            code.store(base, 8 * at, reg)
+    _result(body)
+    code.exit()
+
+
+def _result(body: Body) -> None:
+    """r0 = what the function returns."""
+    draw, code = body.draw, body.code
+    src = body.any_number()
+    if src is None:
+        constant(body, 0)
+    elif src:
+        code.mov(0, src)
+        body.copied(0, src)
+    for reg in REGS[body.numbers & ~1]:
+        if draw.random() < 0.4:
+            code.put(
+                draw.pick((isa.ALU, isa.ALU64, isa.ALU64)) | draw.pick((isa.ADD, isa.XOR, isa.SUB)) | isa.X,
+                0,
+                reg,
+            )
+    if body.signature.callback:
+        code.put(isa.ALU64 | isa.AND, 0, imm=draw.pick((0, 0, 0, 1)))

@@ -1,0 +1,34 @@
+"""A program in the making: its type, maps, functions and what was spent so far. Chooses nothing."""
+
+from dataclasses import dataclass, field
+
+from bpf.maps import MapSpec
+from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.prototypes import Signature
+
+VALUE_SIZE = 64
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the functions of one program share.
+
+    values: index in `maps` of the array that everything may read and write, of elements of `VALUE_SIZE` bytes; table: of a
+    hash map with the same values, or None. forks: branches on unknown numbers that may still be made, which keeps the
+    number of paths small. endless: loops that may_goto alone ends that may still be made: they take long. shows: kfuncs
+    that tell what another one was passed may be called, since no pointer is among that.
+    """
+
+    draw: Draw
+    prog_type: str
+    maps: tuple[MapSpec, ...] = ()
+    values: int = 0
+    table: int | None = None
+    progs: int | None = None
+    functions: tuple[Signature, ...] = ()
+    forks: int = 6
+    endless: int = 0
+    may_gotos: int = 2
+    packet_loads: bool = False
+    shows: bool = False
+    tags: set[str] = field(default_factory=set)

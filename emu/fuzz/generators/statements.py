@@ -1,0 +1,66 @@
+"""Which statements there are that are no calls, and how often each is chosen. Any may stand anywhere.
+
+That includes the places between the stores of a call's arguments and the call.
+"""
+
+from collections.abc import Sequence
+
+from emu.fuzz.generators.accesses import (
+    array,
+    context,
+    fill,
+    indexed,
+    load_argument,
+    packet,
+    packet_load,
+    spill,
+)
+from emu.fuzz.generators.arith import alu
+from emu.fuzz.generators.body import Body
+from emu.fuzz.generators.branches import Statement, diamond, loop, may_goto
+
+
+def _fork(body: Body) -> None:
+    """Two ways that meet again; at times one of them is empty."""
+    diamond(body, some, None if body.draw.random() < 0.3 else some)
+
+
+def some(body: Body) -> None:
+    """None to three statements."""
+    for _ in range(body.draw.below(4)):
+        plain(body)
+
+
+def _loop(body: Body) -> None:
+    """A few rounds of one to three statements."""
+
+    def rounds(inner: Body) -> None:
+        for _ in range(inner.draw.between(1, 3)):
+            plain(inner)
+
+    loop(body, rounds)
+
+
+PLAIN: Sequence[Statement] = (
+    *(alu,) * 8,
+    *(spill,) * 3,
+    *(fill,) * 3,
+    *(context,) * 2,
+    *(array,) * 2,
+    *(indexed,) * 2,
+    *(_fork,) * 3,
+    load_argument,
+    load_argument,
+    packet,
+    _loop,
+    may_goto,
+    packet_load,
+)
+
+
+def plain(body: Body) -> None:
+    """One statement without calls."""
+    PLAIN[int(body.draw.random() * len(PLAIN))](body)
+
+
+__all__ = ["PLAIN", "plain", "some"]
