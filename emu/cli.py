@@ -9,6 +9,8 @@ import click
 from bpf.errors import BpfemuError, InputError, InternalError
 from emu.commands.batch import batch
 from emu.commands.common import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, fail
+from emu.commands.debug import debug
+from emu.commands.fuzz import fuzz
 from emu.commands.jit import jit
 from emu.commands.mutants import mutants
 from emu.commands.replay import replay
@@ -28,7 +30,7 @@ def bpfemu() -> None:
     """
 
 
-for command in (run, verify, jit, batch, replay, selftest, mutants, trace):
+for command in (run, verify, jit, debug, batch, replay, selftest, fuzz, mutants, trace):
     bpfemu.add_command(command)
 
 

@@ -130,7 +130,15 @@ def run_options(function: F) -> F:
 
     Modules of --kfuncs are imported before the command starts.
     """
+    return _run_options(function, 2.0, "Seconds a run, sandbox.")
 
+
+def held_options(function: F) -> F:
+    """As `run_options`, for a run that somebody holds: it has as much time as there is."""
+    return _run_options(function, MAX_SECONDS, "Seconds that it may run from one stop to the next.")
+
+
+def _run_options(function: F, seconds_default: float, seconds_help: str) -> F:
     @wraps(function)
     def wrapper(
         *args: Any,
@@ -155,7 +163,7 @@ def run_options(function: F) -> F:
     decorators = [
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of time, random numbers and ids."),
         click.option("--budget", type=click.IntRange(1), default=4_000_000, show_default=True, help="BPF instructions a run, interpreter."),
-        click.option("--seconds", type=float, callback=_seconds, default=2.0, show_default=True, help="Seconds a run, sandbox."),
+        click.option("--seconds", type=float, callback=_seconds, default=seconds_default, show_default=True, help=seconds_help),
         click.option("--profile", type=click.Choice(sorted(PRESETS)), default="7.3", show_default=True, help="What the JIT emits."),
         mode_option,
         click.option("--unverified", is_flag=True, help="Run programs that the verifier rejects, too."),

@@ -98,7 +98,7 @@ def run(
     for case in cases:
         if case.error is not None:
             click.echo(f"bpfemu: error: {one_line(case.error)}", err=True)
-    sys.exit(_status(cases, missed))
+    sys.exit(status_of(cases, missed))
 
 
 def theirs_of(image: str | None, symbols: str | None, options: Options) -> Theirs | None:
@@ -187,7 +187,8 @@ def print_cases(out: Console, cases: list[Case], missed: list[str], verbose: boo
         say(out, miss, "bold red")
 
 
-def _status(cases: list[Case], missed: list[str]) -> int:
+def status_of(cases: list[Case], missed: list[str]) -> int:
+    """The exit status that says what became of all cases."""
     if missed or any(case.difference is not None for case in cases):
         return DIFFERS
     if any(case.error is not None for case in cases):

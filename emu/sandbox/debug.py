@@ -9,19 +9,21 @@ the shared code behind the call. Breakpoints are numbers that addresses are comp
 Knows no packets and nothing of gdb.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Literal, Protocol
 
 from bpf.errors import InternalError
 from emu.sandbox import addresses, gates
-from emu.sandbox.entry import entry_rsp
 from emu.sandbox.machine import Machine, Stop
 from jit.decoder import new_decoder
 
 CALLING: Final = (
     12  # offset in a stub that stands for "its callback is under way"; behind the stub's two instructions
 )
+STUBS_END: Final = addresses.STUBS + addresses.STUB_COUNT * addresses.STUB_SIZE
 _POLL: Final = 512  # instructions between looks for an interrupt
 _STUCK: Final = (
     100_000  # instructions of the sandbox's own code in a row: something has found an endless loop in it
@@ -100,6 +102,7 @@ class DebugMachine(Machine):
         self._leave = gates.code()[1]
         self._watches: dict[_Watched, int] = {}
         self._contents: dict[_Watched, bytes | None] = {}
+        self._fields: list[tuple[int, bytes, bytes]] = []
         self._begin_hold()
         self.cpu.on_code(addresses.TEXT, _TEXT_END - 1, self.cpu.code_hook(self._on_text))
 
@@ -142,10 +145,12 @@ class DebugMachine(Machine):
             if pause is None:
                 return error
             self._told = self.found()
+            began = monotonic()
             self._how = self.debugger.stopped(pause)
-            self.watchdog.begin()
+            self.idle += monotonic() - began
             if pause.stop is not None and (self._how.end or pause.stop.asked):
                 return error
+            self.watchdog.begin()
             self._begin_run()
             self._resume()
             begin = self.cpu.read("rip")
@@ -198,7 +203,7 @@ class DebugMachine(Machine):
             return True
         if addresses.NATIVES <= addr < addresses.END:
             return True
-        return addresses.STUBS <= addr < addresses.GATE_CODE and not addr % addresses.STUB_SIZE
+        return addresses.STUBS <= addr < STUBS_END and not addr % addresses.STUB_SIZE
 
     def _stops(self, addr: int) -> bool:
         if self._fresh:
@@ -300,53 +305,54 @@ class DebugMachine(Machine):
             self._moved = True
             self.on_step = self.on_stack = None
 
+    def disguise(self, fields: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Show bytes of the code other than they are: (address, as they are, as they are shown) of each field."""
+        self._fields = sorted(fields)
+
     def read(self, addr: int, size: int) -> bytes | None:
-        """Memory, with return addresses as they would be without gates; None where not all of it is mapped."""
+        """Memory as it would be without gates; None where not all of it is mapped."""
         data = self.cpu.read_memory(addr, size)
         if data is None:
             return None
         out = bytearray(data)
-        for at, word in self._return_words(addr, size):
-            for number, byte in enumerate(word.to_bytes(8, "little")):
-                if 0 <= at + number - addr < size:
-                    out[at + number - addr] = byte
+        for at, real, shown in self._disguises(addr, size):
+            low, high = max(addr, at), min(addr + size, at + len(real))
+            if out[low - addr : high - addr] == real[low - at : high - at]:
+                out[low - addr : high - addr] = shown[low - at : high - at]
         return bytes(out)
 
     def write(self, addr: int, data: bytes) -> bool:
-        """Write memory, code as well; False where not all of it is mapped. A return address that stays is not touched."""
-        kept = {
-            at + number - addr: byte
-            for at, word in self._return_words(addr, len(data))
-            if self._keeps(addr, data, at, word)
-            for number, byte in enumerate(self._leave.to_bytes(8, "little"))
-        }
-        changed = bytes(kept.get(number, byte) for number, byte in enumerate(data))
-        if not self.cpu.write_memory(addr, changed):
+        """Write memory, code as well; False where not all of it is mapped. What is shown otherwise stays if it is written so."""
+        out = bytearray(data)
+        for at, real, shown in self._disguises(addr, len(data)):
+            low, high = max(addr, at), min(addr + len(data), at + len(real))
+            if out[low - addr : high - addr] == shown[low - at : high - at]:
+                out[low - addr : high - addr] = real[low - at : high - at]
+        if not self.cpu.write_memory(addr, bytes(out)):
             return False
-        if addr < _IMAGE_END and addresses.TEXT < addr + len(data):
+        if addr < _IMAGE_END and addr + len(data) > addresses.TEXT:
             self.cpu.flush()
         return True
 
-    @staticmethod
-    def _keeps(addr: int, data: bytes, at: int, word: int) -> bool:
-        """Whether a write leaves the word at `at` as the debugger sees it."""
-        low, high = max(addr, at), min(addr + len(data), at + 8)
-        return data[low - addr : high - addr] == word.to_bytes(8, "little")[low - at : high - at]
+    def _disguises(self, addr: int, size: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Address, real and shown bytes of all fields in [addr, addr + size)."""
+        for field in self._fields[bisect_left(self._fields, (addr - 8,)) :]:
+            if field[0] >= addr + size:
+                break
+            if field[0] + len(field[1]) > addr:
+                yield field
+        if addr + size > addresses.STACK and addr < addresses.STACK + addresses.STACK_SIZE:
+            real = self._leave.to_bytes(8, "little")
+            for at, back in self._return_words():
+                if at < addr + size and addr < at + 8 and self.cpu.read_memory(at, 8) == real:
+                    yield at, real, back.to_bytes(8, "little")
 
-    def _return_words(self, addr: int, size: int) -> list[tuple[int, int]]:
-        """Where gates have put return addresses of their own in [addr, addr + size), and what stands for them."""
-        if addr + size <= addresses.STACK or addresses.STACK + addresses.STACK_SIZE <= addr:
-            return []
-        stubs = list(self.calling_back())
-        words, callbacks = [], 0
-        own = self._leave.to_bytes(8, "little")
+    def _return_words(self) -> Iterator[tuple[int, int]]:
+        """Where gates have put return addresses of their own, and what stands for them."""
+        stubs = iter(self.calling_back())
         for depth in range(self.gates.depth):
             shadow = self.gates.shadow(depth)
             back = shadow.ret
-            if back == self._behind_callback and callbacks < len(stubs):
-                back = stubs[callbacks] + CALLING
-                callbacks += 1
-            overlaps = shadow.rsp < addr + size and addr < shadow.rsp + 8
-            if overlaps and self.cpu.read_memory(shadow.rsp, 8) == own:
-                words.append((shadow.rsp, back))
-        return words
+            if back == self._behind_callback:
+                back = next(stubs, back - CALLING) + CALLING
+            yield shadow.rsp, back

@@ -94,6 +94,7 @@ class Machine:
         self.on_step: Callable[[int], None] | None = None
         self.on_stack: Callable[[bool, int, int], None] | None = None
         self.precise = precise
+        self.idle = 0.0  # seconds in which somebody held the machine still
         self.loaded: object = None
         self._loads = 0
         self._extent = 0

@@ -133,9 +133,9 @@ class Sandbox:
         trap = None
         r0 = 0
         rounds = max(1, self.world.rounds)
-        deadline = monotonic() + self.seconds
+        deadline = monotonic() + self.seconds - self.machine.idle
         for done_before in range(rounds):
-            if done_before and monotonic() > deadline:  # the watchdog sees one round only
+            if done_before and monotonic() - self.machine.idle > deadline:  # the watchdog sees one round only
                 trap = Trap(
                     "budget", None, f"the run took more than {self.seconds} s, in {done_before} rounds"
                 )

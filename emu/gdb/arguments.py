@@ -1,0 +1,59 @@
+"""Where the arguments of a function are, and how long: registers hold theirs until somebody writes them."""
+
+from collections.abc import Iterator, Sequence
+
+from bpf.proto import CType, Param
+from emu.gdb.cfi import NUMBERS
+from emu.gdb.debug_info import Parameter, Where
+from emu.sandbox.uses import CALL, use_of
+from jit.decoder import new_decoder
+from jit.frame import WORD
+
+REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+WORD_TYPE = CType("int", "u64", 64)
+
+
+def parameters(params: Sequence[Param], addr: int, ends: dict[str, int]) -> tuple[Parameter, ...]:
+    """The parameters of the function at `addr`. ends: register -> first address at which its argument is gone."""
+    return tuple(
+        Parameter(param.name or f"arg{number}", param.type, _where(number, addr, ends))
+        for number, param in enumerate(params, 1)
+    )
+
+
+def unnamed(count: int) -> tuple[Param, ...]:
+    """Parameters of which nothing is known but their number."""
+    return tuple(Param(f"arg{number}", WORD_TYPE) for number in range(1, count + 1))
+
+
+def _where(number: int, addr: int, ends: dict[str, int]) -> Where:
+    if number > len(REGISTERS):
+        return Where(cfa=WORD * (number - len(REGISTERS) - 1))
+    register = REGISTERS[number - 1]
+    return Where(NUMBERS[register], low=addr, high=max(ends[register], addr + 1))
+
+
+def ends_of(code: bytes, addr: int, entered: Sequence[int] = ()) -> dict[str, int]:
+    """For each argument register the first address at which it may hold something else, in straight line from `addr`.
+
+    The line ends at a call, and at the first address that is jumped to from behind; entered: addresses that may be, too.
+    """
+    end = min([addr + len(code), *_backward(code, addr), *entered])
+    ends: dict[str, int] = {}
+    at = addr
+    while at < end and len(ends) < len(REGISTERS):
+        use = use_of(code[at - addr : at - addr + 16], at)
+        gone = REGISTERS if use.kind == CALL else use.writes & set(REGISTERS)
+        for register in gone:
+            ends.setdefault(register, at + 1)  # it is still there before the instruction
+        at += use.size
+    return {register: ends.get(register, end) for register in REGISTERS}
+
+
+def _backward(code: bytes, addr: int) -> Iterator[int]:
+    """Targets of jumps that lead backwards."""
+    for at, _, name, operands in new_decoder().disasm_lite(code, addr):
+        if name.startswith("j") and operands.startswith("0x"):
+            target = int(operands, 16)
+            if addr <= target <= at:
+                yield target

@@ -1,0 +1,116 @@
+"""Call frame information of DWARF: how to find the caller's frame from any instruction. Source: DWARF 4, section 6.4.
+
+What a function's frame looks like at each instruction is what `jit.frame` says; here it is only written down.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from emu.gdb import wire
+from jit.decoder import new_decoder
+from jit.frame import Frame
+
+# DWARF's numbers of the registers, System V ABI for x86-64, figure 3.36
+NUMBERS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip")
+    )
+}
+_CODE_UNIT, _DATA_UNIT = 1, -8
+_ADVANCE, _OFFSET = 0x40, 0x80
+_ADVANCE4, _UNDEFINED, _SAME, _DEF_CFA = 0x04, 0x07, 0x08, 0x0C
+_PUSH_RBP_MOV_RBP: Final = bytes.fromhex("554889e5")
+_PROLOGUE: Final = 64  # bytes in which a prologue is looked for
+_CIE: Final = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """From `off` on: the CFA is reg + add; saved: register -> offset from the CFA. No saved rip: there is no caller."""
+
+    off: int
+    reg: str
+    add: int
+    saved: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The rows of [addr, addr + size), ascending, the first at 0."""
+
+    addr: int
+    size: int
+    rows: Sequence[Row]
+
+
+def rows_of(frame: Frame) -> list[Row]:
+    """What an unwinder needs to know of a compiled function."""
+    rows: list[Row] = []
+    for off in frame.changes():
+        cfi = frame.cfi(off)
+        row = Row(off, cfi.cfa.reg, cfi.cfa.off or 0, cfi.saved)
+        if not rows or (row.reg, row.add, row.saved) != (rows[-1].reg, rows[-1].add, rows[-1].saved):
+            rows.append(row)
+    return rows
+
+
+def rows_by_rbp(code: bytes) -> list[Row]:
+    """The same of code of which nothing is known, if it begins with `push rbp; mov rbp, rsp`; else nothing.
+
+    What else it saves is not found; callers are.
+    """
+    at = code.find(_PUSH_RBP_MOV_RBP, 0, _PROLOGUE)
+    if at < 0:
+        return []
+    entered = {"rip": -8}
+    within = Row(at + 4, "rbp", 16, entered | {"rbp": -16})
+    rows = [Row(0, "rsp", 8, entered), Row(at + 1, "rsp", 16, within.saved), within]
+    for off, size, name, operands in new_decoder().disasm_lite(code[at + 4 :], at + 4):
+        if name == "leave" or (name, operands) == ("pop", "rbp"):
+            rows.append(Row(off + size, "rsp", 8, entered))
+        elif name in ("ret", "jmp") and rows[-1].reg == "rsp":
+            rows.append(Row(off + size, "rbp", 16, within.saved))
+    return [row for row in rows if row.off < len(code)]
+
+
+def debug_frame(functions: Sequence[Function]) -> bytes:
+    """The section."""
+    rip = NUMBERS["rip"]
+    start = (
+        bytes((_DEF_CFA,)) + wire.uleb(NUMBERS["rsp"]) + wire.uleb(8) + bytes((_OFFSET | rip,)) + wire.uleb(1)
+    )
+    head = wire.number(_CIE, 4) + b"\3" + wire.text("") + wire.uleb(_CODE_UNIT) + wire.sleb(_DATA_UNIT)
+    out = wire.unit(_padded(head + wire.uleb(rip) + start))
+    for function in functions:
+        body = wire.number(0, 4) + wire.address(function.addr) + wire.address(function.size)
+        out += wire.unit(_padded(body + _program(function.rows)))
+    return out
+
+
+def _padded(body: bytes) -> bytes:
+    """DW_CFA_nop up to a multiple of the size of an address, the length in front counted."""
+    return body + bytes(-(len(body) + 4) % wire.ADDRESS)
+
+
+def _program(rows: Sequence[Row]) -> bytes:
+    out = bytearray()
+    at, cfa, known = 0, ("rsp", 8), {"rip": -8}
+    for row in rows:
+        out += _advance(row.off - at)
+        if (row.reg, row.add) != cfa:
+            out += bytes((_DEF_CFA,)) + wire.uleb(NUMBERS[row.reg]) + wire.uleb(row.add)
+        for reg, where in row.saved.items():
+            if known.get(reg) != where:
+                out += bytes((_OFFSET | NUMBERS[reg],)) + wire.uleb(where // _DATA_UNIT)
+        for reg in sorted(known.keys() - row.saved.keys()):
+            out += bytes((_UNDEFINED if reg == "rip" else _SAME,)) + wire.uleb(NUMBERS[reg])
+        at, cfa, known = row.off, (row.reg, row.add), dict(row.saved)
+    return bytes(out)
+
+
+def _advance(by: int) -> bytes:
+    if not by:
+        return b""
+    return bytes((_ADVANCE | by,)) if by < _ADVANCE else bytes((_ADVANCE4,)) + wire.number(by, 4)
