@@ -101,7 +101,8 @@ class Conversation:
 
     def collect(self) -> None:
         """A round is over: take the calls of BPF functions from the log."""
-        self._violate(self.entries.collect(self.machine.gates))
+        watched = self._watch is not None and not self._watch.exhausted
+        self._violate(self.entries.collect(self.machine.gates, watched=watched))
 
     def _entered(self) -> int:
         return self.entries.count + self.machine.gates.count
@@ -156,6 +157,8 @@ class Conversation:
             self._entered(),
         )
         if callee.kind != "internal":
+            if self._watch is None:  # precise mode has said so, and where it matters
+                self._violate(checks.passed_nothing(args, 1, site, callee.name))
             if callee.proto is not None:
                 self._violate(checks.narrow_arguments(args, callee.proto, self.rules, site, callee.name))
             if len(self.rows) < LIMIT:

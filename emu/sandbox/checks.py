@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bpf import isa
 from bpf.proto import FuncProto
 from emu.outcome import Violation
 from emu.sandbox import addresses, control
@@ -19,6 +20,9 @@ SAVED_REGISTERS: Final = (
     "r15",
 )  # in the order of Exit.saved and Record.saved
 PRESERVED: Final = frozenset(SAVED_REGISTERS) - {"rbp"}
+_POISONS: Final = tuple(
+    (reg, addresses.POISON[reg]) for reg in ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+)  # by argument
 MAX_VIOLATIONS: Final = 64  # of one run; more would say nothing new
 
 
@@ -85,6 +89,27 @@ def narrow_arguments(
     ]
 
 
+def passed_nothing(args: tuple[int, ...], first: int, site: Site | None, callee: str) -> list[Violation]:
+    """Arguments, from number `first` on, that hold what a call leaves behind: nobody has set them since.
+
+    Such values are in no register or argument word of a program that keeps the convention.
+    """
+    out = []
+    for number, have in enumerate(args[first - 1 :], first):
+        if number <= len(_POISONS):
+            reg, poison = _POISONS[number - 1]
+        else:
+            reg, poison = "", addresses.POISON_WORD + number
+        if have == poison:
+            function = site.function.name if site else ""
+            check = "stale-argument" if number > isa.MAX_REG_ARGS else "clobbered-register"
+            what = (
+                f"argument {number} of {callee}{reg and f', {reg},'} was not set since the last call; found"
+            )
+            out.append(violation(check, site, function, None, have, what))
+    return out
+
+
 def dirtied(value: int, proto: FuncProto, checks: Checks, callee: str) -> int:
     """A result as it comes back in rax: with rubbish above its type, where the callee leaves some."""
     bits = 8 if proto.ret.kind == "bool" else proto.ret.bits
@@ -97,7 +122,7 @@ def dirtied(value: int, proto: FuncProto, checks: Checks, callee: str) -> int:
 def return_address(site: Site | None, callee: str, found: int) -> Violation:
     """A stub was entered otherwise than by a call of it."""
     return violation(
-        "return-address", site, site.function.name if site else "", 0, found,
+        "return-address", site, site.function.name if site else "", None, found,
         f"no call of {callee} stands in front of its return address; found",
     )  # fmt: skip
 
@@ -140,17 +165,20 @@ def flags(word: int, site: Site | None, function: str) -> list[Violation]:
 
 
 def violation(
-    check: str, site: Site | None, function: str, expected: int, found: int, what: str
+    check: str, site: Site | None, function: str, expected: int | None, found: int, what: str
 ) -> Violation:
-    """A Violation with its message: `insn 12: r1 = ...: what: expected 0x1, found 0x2`. function: where there is no site."""
+    """A Violation with its message: `insn 12: r1 = ...: what: expected 0x1, found 0x2`. function: where there is no site.
+
+    expected: None where nothing in particular is; then `what` ends so that the found value can follow.
+    """
     where = site.text() if site else (function or "wild code")
-    wanted = "" if check == "return-address" else f"expected {expected:#x}, found "
+    wanted = " " if expected is None else f": expected {expected:#x}, found "
     return Violation(
         check,
         site.insn if site else None,
         function,
         site.function.addr + site.off if site else None,
-        expected,
+        expected or 0,
         found,
-        f"{where}: {what} {wanted}{found:#x}" if wanted == "" else f"{where}: {what}: {wanted}{found:#x}",
+        f"{where}: {what}{wanted}{found:#x}",
     )

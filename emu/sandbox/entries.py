@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bpf import isa
 from emu.native import function_of
 from emu.outcome import Entry, Violation
 from emu.sandbox import checks, gates
@@ -46,8 +47,8 @@ class Entries:
         """Calls of the rounds that are over."""
         return len(self._rows)
 
-    def collect(self, pages: Gates) -> list[Violation]:
-        """Take what a round left in the log; what is wrong with it."""
+    def collect(self, pages: Gates, *, watched: bool = False) -> list[Violation]:
+        """Take what a round left in the log; what is wrong with it. watched: precise mode has looked at the arguments."""
         self.dropped += pages.lost
         found: list[Violation] = []
         frames: list[int] = []
@@ -68,6 +69,8 @@ class Entries:
                 site = self._code.site(record.ret - 1)
                 found.append(checks.return_address(site, function.name, record.ret))
             found += checks.at_call(record.rsp, record.flags, self._rules, site, function.name)
+            if slots and not watched:
+                found += checks.passed_nothing(args, isa.MAX_REG_ARGS + 1, site, function.name)
         self._back.clear()
         return found
 

@@ -2,7 +2,7 @@
 
 Slow (some 10 us an instruction), and meant to say where a convention breaks that fast mode found broken. What it
 knows of a frame it derives from the verified program and from what is pushed, never from the JIT's own `Frame`: a JIT
-that is wrong about its frame must not be believed.
+that is wrong about its frame must not be believed. Code of another JIT may have other frames: activation.py.
 
       entry + 8 + 8*i   argument 7+i of this function         read by the load of that argument only
       entry             return address                        nobody's
@@ -13,17 +13,16 @@ that is wrong about its frame must not be believed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
-from bpf.verified import Subprog
 from emu.outcome import Violation
 from emu.sandbox import addresses, checks, gates, uses
+from emu.sandbox.activation import Activation, activation
 from emu.sandbox.callees import Callee
 from emu.sandbox.entry import entry_rsp
-from emu.sandbox.images import CodeMap, Function, Site
+from emu.sandbox.images import CodeMap, Site
 from emu.sandbox.machine import Machine
 from emu.sandbox.uses import Use
 
@@ -31,32 +30,6 @@ STEPS: Final = 300_000  # native instructions of one run; it goes on unwatched b
 _CLOBBERED: Final = frozenset(("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"))
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _FIVE: Final = frozenset(_ARGUMENTS[:5])
-_TAIL_COUNT: Final = 16  # bytes
-
-
-@dataclass(slots=True, eq=False)
-class Activation:
-    """A BPF function that runs. entry: where its return address is; low: lowest address that its prologue filled."""
-
-    function: Function
-    sub: Subprog
-    entry: int
-    low: int
-    stack_low: int
-    writers: dict[str, int] = field(default_factory=dict)  # callee-saved register -> what wrote it last
-
-    @property
-    def rbp(self) -> int:
-        """Its frame pointer."""
-        return self.entry - 8
-
-    def owns(self, addr: int, end: int) -> bool:
-        """Whether [addr, end) is its program stack."""
-        return self.stack_low <= addr and end <= self.rbp
-
-    def counts(self, addr: int) -> bool:
-        """Whether the word at `addr` is of its tail-call count."""
-        return self.sub.tail_call_reachable and self.stack_low - _TAIL_COUNT - 8 <= addr < self.stack_low
 
 
 class Watch:
@@ -87,6 +60,7 @@ class Watch:
         self._pc = self._rsp = self._steps = 0
         self._use = uses.NOTHING
         self._quiet = self._void = False
+        self._target: int | None = None
 
     # ---- instructions
 
@@ -114,23 +88,33 @@ class Watch:
             return
         if use.memory or use.kind in (uses.CALL, uses.RET):
             self._rsp = self._machine.cpu.read("rsp")
+            self.frames[-1].shrinks(self._rsp)
         if use.kind == uses.RET:
             self._return()
         self._registers(use)
         self._left = use.kind in (uses.CALL, uses.RET)
-        if use.kind == uses.CALL and use.target is not None:
-            self._call(use.target)
+        if use.kind == uses.CALL:
+            self._target = self._machine.cpu.read(use.through) if use.through else use.target
+            if self._target is not None:
+                self._call(self._target)
 
     def _registers(self, use: Use) -> None:
         """Registers that hold nothing may be saved and set, not used."""
         pc = self._pc
-        dead = use.reads & self._dead if use.kind != uses.CALL else None
-        if dead:
+        dead = use.reads & self._dead if use.kind != uses.CALL or use.through else None
+        if dead and use.copied and not self.frames[-1].exact:
+            self._dead |= use.writes  # another JIT may save what holds nothing, too
+        elif dead:
             for reg in sorted(dead):
                 self._violate(
-                    "clobbered-register", 0, 0, f"{reg} holds nothing any more, and is used:", (pc, reg)
+                    "clobbered-register",
+                    None,
+                    self._machine.cpu.read(reg),
+                    f"{reg} holds nothing any more, and is used; found",
+                    (pc, reg),
                 )
-        self._dead -= use.writes
+        if not dead or not use.copied or self.frames[-1].exact:
+            self._dead -= use.writes
         for reg in use.writes & checks.PRESERVED:
             if use.kind != uses.IMPLICIT:
                 self.frames[-1].writers[reg] = pc
@@ -138,42 +122,51 @@ class Watch:
     def _arrive(self, pc: int) -> None:
         """Control comes from elsewhere: a function is entered, or a call has returned."""
         depth = self._machine.gates.depth
+        if self._inside(pc):
+            return
         function = self._starts.get(pc)
-        if function is not None and function.image is not None:
+        if function is not None:
             del self.frames[depth:]
             entry = self._machine.gates.shadow(depth - 1).rsp if depth else entry_rsp()
-            self.frames.append(self._activation(function, entry))
+            self.frames.append(activation(function, entry))
             self._written[: max(entry - addresses.STACK, 0)] = bytes(max(entry - addresses.STACK, 0))
-            sub = self.frames[-1].sub
-            if not depth:
-                self._dead = {"rax", *_CLOBBERED} - {"rdi"}
-                return
-            # What the caller never set is nothing for the callee either; a stub sets all five.
-            unset = (
-                self._dead & _FIVE
-                if self._use.target and gates.number_of(self._use.target) is not None
-                else set()
-            )
-            self._dead = {"r10", "r11"} | unset
-            self._dead |= set() if sub.tail_call_reachable else {"rax"}
-            self._dead |= set() if sub.in_stack_args else {"r9"}
+            self._entered(self.frames[-1], main=not depth)
             return
         del self.frames[depth + 1 :]
         self._dead = {"r9", "r11"} if self._quiet else set(_CLOBBERED)
         if self._void and self._use.kind == uses.CALL:  # a return of a BPF function comes from its ret
             self._dead.add("rax")
 
-    def _activation(self, function: Function, entry: int) -> Activation:
-        assert function.image is not None
-        sub = function.image.verified.subprogs[function.number]
-        depth = 0 if sub.private_stack else -(-sub.stack_depth // 8) * 8
-        low = entry - 8 - depth
-        return Activation(function, sub, entry, low, low)
+    def _inside(self, pc: int) -> bool:
+        """Whether a call, or the return of one, stays in the same function, past all gates: the function's own affair."""
+        if not self.frames or not self._pc:
+            return False
+        act = self.frames[-1]
+        if self._use.kind == uses.CALL and self._target == pc:
+            act.locals.append(self._pc + self._use.size)
+            return True
+        if self._use.kind == uses.RET and act.locals and act.locals[-1] == pc:
+            act.locals.pop()
+            return True
+        return False
+
+    def _entered(self, act: Activation, *, main: bool) -> None:
+        """Which registers hold nothing at the entry of a function."""
+        if main:
+            self._dead = {"rax", *_CLOBBERED} - {"rdi"}
+            return
+        # What the caller never set is nothing for the callee either; a stub sets all five.
+        gated = self._target is not None and gates.number_of(self._target) is not None
+        unset = self._dead & _FIVE if gated else set()
+        act.uncalled = not gated
+        self._dead = {"r10", "r11"} | unset
+        self._dead |= set() if act.sub.tail_call_reachable else {"rax"}
+        self._dead |= set() if act.sub.in_stack_args and gated else {"r9"}
 
     def _replace(self, pc: int) -> None:
         function = self._code.function_at(pc)
         if function is not None and function.image is not None:
-            self.frames[-1] = self._activation(function, self.frames[-1].entry)
+            self.frames[-1] = activation(function, self.frames[-1].entry)
 
     def _call(self, target: int) -> None:
         """What the callee will take from registers and stack must be there."""
@@ -185,9 +178,13 @@ class Watch:
             if reg in self._dead:
                 check = "stale-argument" if number == 5 else "clobbered-register"
                 self._violate(
-                    check, 0, 0, f"argument {number + 1} of {name}, {reg}, was not set", (self._pc, reg)
+                    check,
+                    None,
+                    self._machine.cpu.read(reg),
+                    f"argument {number + 1} of {name}, {reg}, was not set; found",
+                    (self._pc, reg),
                 )
-        if words and rsp + 8 * words > act.low:
+        if words and act.usual and rsp + 8 * words > act.low:
             what = f"{name} takes {words} words from the stack, the outgoing area ends"
             self._violate("outgoing-area", rsp + 8 * words, act.low, what, (self._pc, 0))
         at = rsp - addresses.STACK
@@ -196,14 +193,16 @@ class Watch:
             value = int.from_bytes(word, "little")
             what = f"argument {number + 7} of {name} was not stored"
             if value - addresses.POISON_WORD in range(7, 13):
-                self._violate("stale-argument", 0, value, f"{what} since the last call", (self._pc, number))
+                self._violate(
+                    "stale-argument", None, value, f"{what} since the last call; found", (self._pc, number)
+                )
             elif not all(self._written[at + 8 * number : at + 8 * number + 8]):
-                self._violate("uninitialised", 0, value, what, (self._pc, number))
+                self._violate("uninitialised", None, value, f"{what}; found", (self._pc, number))
 
     def _return(self) -> None:
         """The word that `ret` takes must be the return address, where it was at the entry."""
         act, rsp = self.frames[-1], self._rsp
-        if rsp != act.entry:
+        if rsp != act.entry and not act.locals:
             self._violate("rsp", act.entry, rsp, f"rsp at the return of {act.function.name}", (self._pc, 0))
 
     def _wanted(self, target: int) -> tuple[str, range, int]:
@@ -231,7 +230,10 @@ class Watch:
             return
         act, at = self.frames[-1], addr - addresses.STACK
         if use.kind == uses.IMPLICIT:
-            if write:
+            if not write:
+                act.takes_back(addr)
+            else:
+                act.saves(addr, use.pushed)
                 self._written[max(at, 0) : at + size] = b"\1" * size
                 if self._in_prologue(act):
                     act.low = min(act.low, addr)
@@ -253,7 +255,7 @@ class Watch:
 
     def _write(self, act: Activation, addr: int, size: int) -> None:
         slot = self._slot(isa.is_stack_arg_store, isa.store_slot, store=True)
-        if slot is not None:
+        if slot is not None and act.usual:
             want = self._rsp + 8 * (slot - 1)
             if addr != want or not slot:
                 self._violate(
@@ -267,27 +269,35 @@ class Watch:
                 what = f"argument {slot + 6} is stored over {self._owner(addr)}"
                 self._violate("outgoing-area", act.low - 8, addr, what, (self._pc, addr))
             return
-        if self._free(addr, size):
+        if self._free(act, addr, size):
+            if size == 8:
+                act.saves(addr, self._use.copied)
             return
         what = f"write of {size} bytes to {self._owner(addr)}"
         self._violate("frame-write", act.stack_low, addr, what, (self._pc, addr))
 
     def _read(self, act: Activation, addr: int, size: int) -> None:
         slot = self._slot(isa.is_stack_arg_load, isa.load_slot, store=False)
-        if slot is not None:
+        if slot is not None and act.usual:
             want = act.entry + 8 * slot
-            if not slot or addr != want or slot > act.sub.in_stack_args - 1:
+            if not slot or addr != want or slot > act.incoming_words:
                 what = f"argument {slot + 6} is read from {self._owner(addr)}"
                 self._violate("incoming-read", want, addr, what, (self._pc, addr))
             return
-        if self._free(addr, size):
+        if self._free(act, addr, size) or (not act.usual and addr in act.own):
+            act.takes_back(addr)
             return
         what = f"read of {size} bytes from {self._owner(addr)}"
         self._violate("frame-read", act.stack_low, addr, what, (self._pc, addr))
 
-    def _free(self, addr: int, size: int) -> bool:
+    def _free(self, act: Activation, addr: int, size: int) -> bool:
         """Whether [addr, addr + size) is memory of this function or of one that called it."""
-        return any(one.owns(addr, addr + size) or one.counts(addr) for one in self.frames)
+        end = addr + size
+        if any(one.owns(addr, end) or one.counts(addr) for one in self.frames):
+            return True
+        # Where nobody knows which BPF instruction it is, it may be one that moves an argument.
+        unknown = not act.exact and (not act.usual or self._insn() is None)
+        return unknown and act.has(addr, end)
 
     def _slot(
         self, shape: Callable[[int, int, int], bool], slot: Callable[[int], int], *, store: bool
@@ -307,30 +317,26 @@ class Watch:
     def _owner(self, addr: int) -> str:
         """In words, what the word at `addr` is."""
         for act in reversed(self.frames):
-            name = act.function.name
-            if act.entry + 8 <= addr < act.entry + 8 * act.sub.in_stack_args:
-                return f"argument {7 + (addr - act.entry - 8) // 8} of {name}"
-            if addr >= act.entry + 8:
-                continue
-            if addr >= act.entry:
-                return f"the return address of {name}"
-            if addr >= act.rbp:
-                return f"the frame pointer that {name} saved"
-            if addr >= act.stack_low:
-                return f"the stack of {name}"
-            if addr >= act.low:
-                return f"what {name} pushed"
-            return f"the outgoing area of {name}"
+            owner = act.owner(addr)
+            if owner:
+                return owner
         return "the frames of the kernel"
 
     # ---- results
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run went on unwatched."""
+        return self._steps > STEPS
 
     def writer(self, reg: str) -> Site | None:
         """What wrote a callee-saved register last in the function that has just returned."""
         found = [act.writers[reg] for act in self.frames[-1:] if reg in act.writers]
         return self._code.site(found[0]) if found else None
 
-    def _violate(self, check: str, expected: int, found: int, what: str, key: tuple[int, object]) -> None:
+    def _violate(
+        self, check: str, expected: int | None, found: int, what: str, key: tuple[int, object]
+    ) -> None:
         once = (check, key[0], hash(key[1]))
         if once in self._seen:
             return

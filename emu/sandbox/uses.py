@@ -26,7 +26,8 @@ class Use:
     """kind: CALL, RET, JUMP (unconditional), IMPLICIT (moves rsp and the stack together), OTHER.
 
     reads, writes: 64-bit registers whose value matters, or is set. memory: has an operand in memory. target: of a direct
-    call. size: in bytes.
+    call; through: the register that a call goes through. size: in bytes. copied: the register that a plain mov copies
+    whole, to another one or to memory. pushed: the register that a push saves.
     """
 
     kind: str
@@ -35,6 +36,9 @@ class Use:
     memory: bool
     size: int
     target: int | None = None
+    through: str = ""
+    copied: str = ""
+    pushed: str = ""
 
 
 NOTHING: Final = Use(OTHER, frozenset(), frozenset(), False, 1)
@@ -65,7 +69,22 @@ def use_of(code: bytes, addr: int) -> Use:
         reads = set()  # saving a register is no use of its value
     if name == "mov" and writes <= {"r10", "r11"} and not memory:
         reads = set()  # scratch of one BPF instruction: it saves a register, or will use it at once
-    return Use(_kind(name), frozenset(reads), frozenset(writes), memory, insn.size, _target(name, operands))
+    last = _WHOLE.get(insn.reg_name(operands[-1].reg), "") if operands and _is_register(operands[-1]) else ""
+    return Use(
+        _kind(name),
+        frozenset(reads),
+        frozenset(writes),
+        memory,
+        insn.size,
+        _target(name, operands),
+        last if name == CALL else "",
+        last if name == "mov" and operands[-1].size == 8 else "",
+        last if name == "push" else "",
+    )
+
+
+def _is_register(operand: Any) -> bool:
+    return bool(operand.type == capstone.x86.X86_OP_REG)
 
 
 def _kind(name: str) -> str:
