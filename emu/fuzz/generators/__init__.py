@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from bpf.errors import InputError
 from emu.fuzz.generators.calls import calls
+from emu.fuzz.generators.isa import forms
 from emu.fuzz.generators.made import Generator, Made
 from emu.fuzz.sample import Sample
 
 GENERATORS: dict[str, Generator] = {
     "calls": calls,
+    "isa": forms,
 }
 
 

@@ -5,6 +5,7 @@ written. Statements ask before they read; so a program reads nothing that was ne
 wherever it runs. Knows no statement.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,11 +49,14 @@ class Body:
 
     numbers: registers that hold numbers; bounds: the largest value of some of them. pointers: registers that hold
     pointers. slots: offsets (-8, -16, ...) of stack words that hold numbers, with their largest value or None; spilled:
-    of words that hold pointers. locked: registers that must keep what they hold. may_load: stack arguments may still
+    of words that hold pointers. noise: what may stand between the steps of building a call. locked: registers that must keep what they hold; r11 among
+    them: the arguments of a call are being stored. may_load: stack arguments may still
     be loaded. keep: which of r6 to r9 the function uses at all; loaded: which of these only loads write.
     """
 
-    def __init__(self, plan: Plan, signature: Signature, keep: int, depth: int) -> None:
+    def __init__(
+        self, plan: Plan, signature: Signature, keep: int, depth: int, noise: "Callable[[Body], None]"
+    ) -> None:
         self.plan = plan
         self.draw: Draw = plan.draw
         self.signature = signature
@@ -72,7 +76,7 @@ class Body:
         self.may_load = True
         self.nesting = 0
         self.loops = 0
-        self.budget = 0
+        self.noise = noise
 
     # ---- what holds what
 

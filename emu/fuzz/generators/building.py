@@ -14,7 +14,6 @@ from emu.fuzz.generators.arith import alu, constant, mask
 from emu.fuzz.generators.body import FP, PARAMS, Body, Pointer
 from emu.fuzz.generators.branches import diamond
 from emu.fuzz.generators.prototypes import Param
-from emu.fuzz.generators.statements import plain
 
 Ready = Mapping[int, Callable[[Body, int], None]]
 _NOTHING: Ready = {}
@@ -42,6 +41,7 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING) -> b
         draw.rng.shuffle(todo)
     noise = draw.pick((0.0, 0.05, 0.15, 0.3))
     locked = body.locked
+    body.locked |= 1 << PARAMS  # no other call may come in between
     if any(param.ctx for param in params):
         body.locked |= 1 << (_context(body) or 0)
     while todo:
@@ -61,7 +61,7 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING) -> b
             if draw.random() < 0.03:
                 _to_slot(body, index, params[index])
         if noise and draw.random() < noise:
-            plain(body)
+            body.noise(body)
     body.locked = locked
     body.widest = max(body.widest, len(params) - 5)
     return True

@@ -188,7 +188,7 @@ def _target(plan: Plan) -> Program:
 def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
     draw = plan.draw
     signature = plan.functions[number]
-    body = Body(plan, signature, draw.below(16) << 6, depth)
+    body = Body(plan, signature, draw.below(16) << 6, depth, plain)
     on_chain = plan.progs is not None and number < 2
     enter(body)
     later = plan.functions[number + 1 :]
