@@ -43,33 +43,34 @@ class Progress:
     def show(self, campaign: Campaign) -> None:
         """What is known now, where it is time to show it."""
         now = time.monotonic()
+        self._observe(campaign.state.tally.cases, now)
         if self._live is not None:
             if now - self._shown >= 0.2:
                 self._shown = now
-                self._live.update(self._table(campaign, now), refresh=True)
+                self._live.update(self._table(campaign), refresh=True)
         elif now - self._last >= EVERY:
             self._last = now
-            self._err.print(self.line(campaign, now), markup=False, soft_wrap=True)
+            self._err.print(self.line(campaign), markup=False, soft_wrap=True)
 
-    def line(self, campaign: Campaign, now: float) -> str:
+    def line(self, campaign: Campaign) -> str:
         """In words."""
         parts = [
             f"{what} {value}" if before else f"{value} {what}"
-            for what, value, before in self._facts(campaign, now)
+            for what, value, before in self._facts(campaign)
         ]
         return f"{campaign.seconds:.0f} s: {', '.join(parts)}"
 
-    def _table(self, campaign: Campaign, now: float) -> Table:
+    def _table(self, campaign: Campaign) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right", style="bold")
         table.add_column()
         table.add_row(_time(campaign), _limits(campaign))
-        for what, value, _ in self._facts(campaign, now):
-            style = "bold red" if what.startswith("findings") and not value.startswith("0") else ""
+        for what, value, _ in self._facts(campaign):
+            style = "bold red" if what.startswith("finding") and not value.startswith("0") else ""
             table.add_row(value, Text(what, style))
         return table
 
-    def _facts(self, campaign: Campaign, now: float) -> list[tuple[str, str, bool]]:
+    def _facts(self, campaign: Campaign) -> list[tuple[str, str, bool]]:
         """(what, figure, whether the word comes first)."""
         tally = campaign.state.tally
         causes, waiting = len(campaign.state.kept()), sum(1 for _ in campaign.state.candidates())
@@ -77,19 +78,22 @@ class Progress:
         reducing = f" ({waiting} being reduced)" if waiting else ""
         facts = [
             ("cases", f"{tally.cases:,}", False),
-            ("a second", f"{self._speed(tally.cases, now):,.0f}", False),
+            ("a second", f"{self._speed():,.0f}", False),
             ("accepted", share(tally.accepted, tally.cases) or "none", True),
             ("instruction forms", f"{len(tally.forms)} of {len(ALL_FORMS)}", False),
         ]
         if arcs:
             facts.append(("branches of our own code taken", f"{arcs:,}", False))
-        return [*facts, (f"findings{reducing}", str(causes), False)]
+        return [*facts, (f"finding{'' if causes == 1 else 's'}{reducing}", str(causes), False)]
 
-    def _speed(self, cases: int, now: float) -> float:
+    def _observe(self, cases: int, now: float) -> None:
         self._past.append((now, cases))
         while len(self._past) > 2 and now - self._past[0][0] > WINDOW:
             self._past.popleft()
-        then, before = self._past[0]
+
+    def _speed(self) -> float:
+        """Cases a second, lately."""
+        (then, before), (now, cases) = self._past[0], self._past[-1]
         return (cases - before) / (now - then) if now > then else 0.0
 
 
