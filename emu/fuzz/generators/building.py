@@ -241,7 +241,7 @@ def _stack_room(body: Body, room: int) -> int | None:
     words = [off for off in body.frame if off not in body.spilled]
     some = [off for off in words if all(at in body.frame for at in range(off, off + room, 8))]
     some = [off for off in some if not any(at in body.spilled for at in range(off, off + room, 8))]
-    if not some:
+    if not some or not body.plan.addresses:
         return None
     off = draw.pick(some)
     for at in range(off, off + room, 8):

@@ -20,41 +20,14 @@ from emu.fuzz.generators.sites import some_call, tail_call
 from emu.fuzz.generators.statements import plain
 
 _TYPES = ("sched_cls",) * 9 + ("syscall",) * 6 + ("xdp",) * 4 + ("raw_tracepoint",)
+# Bytes of stack: around what fits a displacement of 8 bits, around the limit, and odd ones.
 _DEPTHS = (
-    0,
-    0,
-    8,
-    8,
-    16,
-    24,
-    32,
-    48,
-    64,
-    72,
-    96,
-    104,
-    112,
-    120,
-    120,
-    128,
-    128,
-    136,
-    136,
-    144,
-    256,
-    504,
-    512,
-    1,
-    2,
-    4,
-    12,
-    13,
-    127,
-    130,
-    300,
-)
+    0, 0, 1, 2, 4, 8, 8, 12, 13, 16, 24, 32, 48, 56, 64, 72, 96, 104, 112, 120, 120, 127, 128, 128, 130, 136, 136, 144, 256, 300,
+    504, 512,
+)  # fmt: skip
 _COUNTS = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12)
-_CHAIN = 512  # bytes of stack that all functions together may have
+_CHAIN = 512  # bytes of stack that all functions together may have, each of them rounded up
+_GRAIN = 16
 
 
 def calls(rng: random.Random) -> Made:
@@ -74,6 +47,8 @@ def _plan(draw: Draw) -> Plan:
     plan.packet_loads = prog_type == "sched_cls" and draw.random() < 0.15
     plan.may_gotos = 2 if draw.random() < 0.12 else 0
     plan.endless = 1 if plan.may_gotos and draw.random() < 0.04 else 0
+    plan.addresses = prog_type != "raw_tracepoint" or draw.random() < 0.4
+    plan.shows = draw.random() < 0.3
     tails = prog_type != "raw_tracepoint" and draw.random() < 0.06
     each = draw.random() < 0.1
     plan.maps = maps(draw, table=each, progs=tails)
@@ -84,7 +59,7 @@ def _plan(draw: Draw) -> Plan:
     count = draw.pick((1, 1, 2, 2, 2, 3, 3, 4, 5))
     functions = [Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)]
     functions += [_signature(plan, number) for number in range(count)]
-    if draw.random() < 0.2:
+    if plan.addresses and draw.random() < 0.2:
         functions.append(_callback(plan, count))
     plan.functions = tuple(functions)
     return plan
@@ -135,26 +110,17 @@ def _callback(plan: Plan, number: int) -> Signature:
 
 def _written(plan: Plan) -> tuple[Program, dict[str, Program]]:
     draw = plan.draw
-    left = _CHAIN - 16 * len(plan.functions)
     size = draw.pick((10, 16, 22, 28, 34, 40, 48, 60))
-    depths = []
-    for _ in plan.functions:
-        depth = draw.pick(_DEPTHS if plan.progs is None else _DEPTHS[:20])
-        extra = (max(depth, 1) + 15) // 16 * 16 - 16
-        if extra > left:
-            depth, extra = 8, 0
-        left -= extra
-        depths.append(depth)
-    draw.rng.shuffle(depths)
-    bodies = []
-    for number in range(len(plan.functions)):
-        share = size if number == 0 else max(size // len(plan.functions), 4)
-        bodies.append(_function(plan, number, depths[number], share))
-    used = _reached(bodies)
-    kept = [(body.signature, body.code) for number, body in enumerate(bodies) if number in used]
-    kept[1:] = sorted(
-        kept[1:], key=lambda one: not one[0].callback
-    )  # none last: 7.3.4 refuses one that is never reached
+    depths = _depths(plan)
+    called = {"main"}
+    kept: list[tuple[Signature, Code]] = []
+    for number, signature in enumerate(plan.functions):  # each is called by those in front of it only
+        if signature.name in called:
+            share = size if number == 0 else max(size // len(plan.functions), 4)
+            code = _function(plan, number, depths[number], share).code
+            called.update([name for _, name in code.calls])
+            kept.append((signature, code))
+    kept[1:] = sorted(kept[1:], key=_no_callback)  # none last: 7.3.4 refuses one that no path reaches
     program = link(
         "calls", kept, prog_type=plan.prog_type, prog_flags=FLAGS.get(plan.prog_type, 0), maps=plan.maps
     )
@@ -163,17 +129,27 @@ def _written(plan: Plan) -> tuple[Program, dict[str, Program]]:
     return program, others
 
 
-def _reached(bodies: list[Body]) -> set[int]:
-    """Numbers of the functions that main calls, directly or not."""
-    numbers = {body.signature.name: number for number, body in enumerate(bodies)}
-    reached = {0}
-    todo = [0]
-    while todo:
-        for _, name in bodies[todo.pop()].code.calls:
-            if numbers[name] not in reached:
-                reached.add(numbers[name])
-                todo.append(numbers[name])
-    return reached
+def _no_callback(one: tuple[Signature, Code]) -> bool:
+    return not one[0].callback
+
+
+def _depths(plan: Plan) -> list[int]:
+    """Bytes of stack for each function; together they fit. A private stack (64 bytes and more) has no addresses."""
+    draw = plan.draw
+    most = 128 if plan.progs is not None else _CHAIN
+    if plan.prog_type == "raw_tracepoint" and plan.addresses:
+        most = 56
+    left = _CHAIN - _GRAIN * len(plan.functions)
+    depths = []
+    for _ in plan.functions:
+        depth = draw.pick(_DEPTHS)
+        extra = (max(depth, 1) + _GRAIN - 1) // _GRAIN * _GRAIN - _GRAIN
+        if extra > left or depth > most:
+            depth, extra = 8, 0
+        left -= extra
+        depths.append(depth)
+    draw.rng.shuffle(depths)
+    return depths
 
 
 def _target(plan: Plan) -> Program:

@@ -1,7 +1,6 @@
 """Instructions in the making: rows of five numbers, jumps that find their targets, calls by name. Chooses nothing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from bpf import isa
@@ -142,10 +141,10 @@ def link(
     kfuncs: list[KfuncRef] = []
     for signature, code in functions:
         start = starts[signature.name]
-        rows = [_insn(*row) for row in code.rows]
         for row, callee in code.calls:
-            rows[row] = replace(rows[row], imm=starts[callee] - start - row - 1)
-        insns += rows
+            op, dst, src, off, _ = code.rows[row]
+            code.rows[row] = (op, dst, src, off, starts[callee] - start - row - 1)
+        insns += [_insn(*row) for row in code.rows]
         kfuncs += [KfuncRef(start + row, kfunc, module) for row, kfunc, module in code.kfuncs]
     btf, ids = btf_of([signature for signature, _ in functions])
     info = tuple(

@@ -16,7 +16,8 @@ class Plan:
     values: index in `maps` of the array that everything may read and write, of elements of `VALUE_SIZE` bytes; table: of a
     hash map with the same values, or None. forks: branches on unknown numbers that may still be made, which keeps the
     number of paths small. endless: loops that may_goto alone ends that may still be made: they take long. shows: kfuncs
-    that tell what another one was passed may be called, since no pointer is among that.
+    that tell what another one was passed may be called, since no pointer is among that. addresses: of stack words may be
+    taken; not where the stack is a private one, whose addresses mean nothing to another engine.
     """
 
     draw: Draw
@@ -31,4 +32,5 @@ class Plan:
     may_gotos: int = 2
     packet_loads: bool = False
     shows: bool = False
+    addresses: bool = True
     tags: set[str] = field(default_factory=set)
