@@ -1,7 +1,7 @@
 """One program from end to end: all stages, then all oracles. The reducer and the campaign both ask here."""
 
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,8 +25,8 @@ class Judged:
     findings: tuple[Finding, ...]
 
 
-class _Crashed(Exception):  # noqa: N818 - never leaves this module
-    """An exception that no stage and no oracle may let out."""
+class Crashed(Exception):  # noqa: N818 - a finding, not an error of ours
+    """A stage or an oracle raised what none may let out."""
 
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
@@ -49,31 +49,34 @@ class Judge:
         request = replace(request, log_level=0)  # nobody reads the log here
         recorder = Recorder(_RECORDED) if "sound" in self.oracles else None
         try:
-            case = _guarded(lambda: self.pipeline.run(request, others, recorder=recorder))
-        except _Crashed as crash:
+            case = guarded(lambda: self.pipeline.run(request, others, recorder=recorder))
+        except Crashed as crash:
             return Judged(Case(request, others=others or {}), (crash.finding,))
         exam = Exam(request, others or {}, case, self.pipeline, thorough, recorder)
-        found: list[Finding] = []
-        for name in self.oracles:
-            try:
-                one = _guarded(lambda oracle=ORACLES[name]: next(iter(oracle(exam)), None))  # type: ignore[misc]
-            except _Crashed as crash:
-                one = crash.finding
-            except InputError:  # what an oracle wants to try in addition is not possible here
-                continue
-            if one is not None:
-                found.append(one)
-        return Judged(case, tuple(found))
+        return Judged(case, tuple(first_findings(exam, self.oracles)))
 
 
-def _guarded(run: Callable[[], _T]) -> _T:
-    """What `run` returns; anything but an InputError becomes a _Crashed."""
+def first_findings(exam: Exam, oracles: Collection[str]) -> Iterator[Finding]:
+    """Of every oracle the first finding, in the order of the oracles."""
+    for name in oracles:
+        try:
+            one = guarded(lambda oracle=ORACLES[name]: next(iter(oracle(exam)), None))  # type: ignore[misc]
+        except Crashed as crash:
+            one = crash.finding
+        except InputError:  # what an oracle wants to try in addition is not possible here
+            continue
+        if one is not None:
+            yield one
+
+
+def guarded(run: Callable[[], _T]) -> _T:
+    """What `run` returns. Raises InputError as it does, Crashed for anything else."""
     try:
         return run()
     except InputError:
         raise
     except Exception as error:
-        raise _Crashed(_crash(error)) from error
+        raise Crashed(_crash(error)) from error
 
 
 def _crash(error: Exception) -> Finding:
