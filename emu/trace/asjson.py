@@ -98,6 +98,7 @@ def _function(function: Function) -> JsonObject:
         "program": function.program,
         "name": function.name,
         "addr": hex(function.addr),
+        "start": function.start,
         "prologue": function.prologue,
         "params": list(function.params),
         "registers": list(function.registers),

@@ -160,13 +160,21 @@ class _Place:
             for at, (name, operands, size) in self.kinds.items()
         )
         if placed.image is None or native is None:
-            return Function(-1, placed.number, placed.name, placed.addr, 0, (), (), natives)
+            return Function(-1, placed.number, placed.name, placed.addr, 0, 0, (), (), natives)
         verified = placed.image.verified
         sub = verified.subprogs[placed.number]
         params = tuple(spell(param) for param in parameters(verified, placed.number))
         registers = tuple(register(sub, number) for number in range(isa.FP + 1))
         return Function(
-            program, placed.number, placed.name, placed.addr, native.prologue, params, registers, natives
+            program,
+            placed.number,
+            placed.name,
+            placed.addr,
+            self.start,
+            native.prologue,
+            params,
+            registers,
+            natives,
         )
 
     def _insn(self, off: int) -> int | None:

@@ -90,7 +90,7 @@ class Owners:
         shape = self.shape
         inside = -_LINKS * _WORD - shape.depth <= off < -_LINKS * _WORD
         tag = self.tags.get(off)
-        note = "" if tag is None else f"argument {tag.argument} of {tag.calls}, stored by insn {tag.insn}"
+        note = "" if tag is None else f"argument {tag.argument} of {tag.calls}, by insn {tag.insn}"
         pushed = self.pushed.get(off)
         if pushed is not None:
             if inside:
@@ -108,7 +108,7 @@ class Owners:
         number = self._argument(off)
         what = "outgoing area" if number is None else f"outgoing argument {number}"
         if tag is not None and tag.argument == number:
-            note = f"of {tag.calls}, stored by insn {tag.insn}"
+            note = f"of {tag.calls}, by insn {tag.insn}"
         return Row(off, _WORD, "outgoing", what, note)
 
     def _argument(self, off: int) -> int | None:

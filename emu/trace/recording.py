@@ -250,12 +250,9 @@ class _Assembly:
         """What numbers are that occur as values."""
         sandbox = self.made.sandbox
         program = sandbox.world.program
-        names = {
-            addresses.POISON_WORD + number: f"poison: argument {number} after a call"
-            for number in range(7, 13)
-        }
-        names |= {value: f"poison of {reg}" for reg, value in addresses.POISON.items()}
-        names |= {value: f"the caller's {reg}" for reg, value in addresses.SENTINELS.items()}
+        names = {addresses.POISON_WORD + number: f"poison, argument {number}" for number in range(7, 13)}
+        names |= {value: f"poison, {reg}" for reg, value in addresses.POISON.items()}
+        names |= {value: f"caller's {reg}" for reg, value in addresses.SENTINELS.items()}
         names[int.from_bytes(bytes((addresses.STACK_FILL,)) * 8, "little")] = "never written"
         names |= {sandbox.world.map_pointer(n): f"map {spec.name}" for n, spec in enumerate(program.maps)}
         names |= {one.addr: one.name for one in self.made.code.functions}

@@ -60,13 +60,14 @@ class Native:
 class Function:
     """A native function. program: index in `Trace.programs`, -1 for code without a program; number: in its program.
 
-    params: as in C. registers: BPF register 0 to 10 -> native register.
+    start: its first instruction there. params: as in C. registers: BPF register 0 to 10 -> native register.
     """
 
     program: int
     number: int
     name: str
     addr: int
+    start: int
     prologue: int
     params: tuple[str, ...]
     registers: tuple[str, ...]
