@@ -7,7 +7,7 @@ from typing import Final
 from bpf.errors import InputError
 from bpf.verified import Verified
 from emu.against.code import Foreign, Line, Listing
-from emu.foreign import prologue, shape
+from emu.foreign import contexts, prologue, shape
 from emu.foreign.relocate import Names, Place, relocations
 from emu.foreign.scan import scan
 from jit import JitUnsupported, compile_program
@@ -90,14 +90,7 @@ def _made(
     places = []
     for number, one in enumerate(pieces):
         mine = ours.functions[number] if ours is not None else None
-        found = scan(one.code, bases[number], _starts(bases[number], len(one.code), names))
-        alike = mine is not None and shape.same(mine, found.insns, len(one.code))
-        places.append(
-            Place(
-                number, one.name or verified.subprogs[number].name, one.code, bases[number], one.addr is not None,
-                found, one.refs, mine, alike, one.complete,
-            )
-        )  # fmt: skip
+        places.append(_place(verified, number, one, bases[number], mine, names))
     functions = tuple(
         _function(verified, place, relocations(place, names), pieces[place.number].lines) for place in places
     )
@@ -107,6 +100,24 @@ def _made(
     mapped = sum(len(p.scan.insns) for p in places if p.alike) + sum(slot >= 0 for slot in points)
     shaped = sum(place.alike for place in places)
     return Made(Image(verified, functions), profile if shaped else "", equal, shaped, mapped, insns)
+
+
+def _place(
+    verified: Verified, number: int, one: Foreign, base: int, ours: NativeFunction | None, names: Names
+) -> Place:
+    sub = verified.subprogs[number]
+    code, refs = one.code, one.refs
+    found = scan(code, base, _starts(base, len(code), names))
+    alike = ours is not None and shape.same(ours, found.insns, len(code))
+    if ours is not None and verified.converted:
+        code, spans = contexts.replaced(verified, sub, ours, code, found.insns, alike=alike)
+        if spans:
+            refs = tuple(ref for ref in refs if not any(start <= ref.off < end for start, end in spans))
+            found = scan(code, base, _starts(base, len(code), names))
+            alike = shape.same(ours, found.insns, len(code))
+    return Place(
+        number, one.name or sub.name, code, base, one.addr is not None, found, refs, ours, alike, one.complete
+    )
 
 
 def _starts(base: int, size: int, names: Names) -> list[int]:
@@ -176,6 +187,7 @@ def _function(
     if place.alike and place.ours is not None:
         return replace(place.ours, code=bytes(code), relocs=relocs, name=verified.subprogs[place.number].name)
     frame = prologue.recognise(place.scan.insns)
+    stack = Frame(frame.stack, (), {}, {}, 0, 0) if frame is not None else _NO_FRAME
     sub = verified.subprogs[place.number]
     found = dict(shape.points(place.ours, sub, place.scan.insns))
     starts = {one.off + one.size: one.off for one in place.scan.insns}
@@ -191,6 +203,6 @@ def _function(
         frame.size if frame is not None else 0,
         (),
         relocs,
-        _NO_FRAME,
+        stack,
         points=tuple(sorted(found.items())),
     )

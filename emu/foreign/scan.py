@@ -17,12 +17,13 @@ _NEAR: Final = 4  # instructions between the load of an address and the call thr
 
 @dataclass(frozen=True, slots=True)
 class Insn:
-    """A native instruction. off, size: in its function. name: mnemonic; text: operands."""
+    """A native instruction. off, size: in its function, which lies at base. name: mnemonic; text: operands."""
 
     off: int
     size: int
     name: str
     text: str
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def scan(code: bytes, base: int, starts: Sequence[int] = ()) -> Scan:
             insns.append(Insn(at, 1, "", ""))
             at += 1
             continue
-        insns.append(Insn(at, one.size, one.mnemonic, one.op_str))
+        insns.append(Insn(at, one.size, one.mnemonic, one.op_str, base))
         found = _field(one, at, base, len(code), starts)
         _called(one, loaded, fields, len(insns))
         if found is not None:

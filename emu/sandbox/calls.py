@@ -14,7 +14,7 @@ from emu.runtime.callback import Callback
 from emu.runtime.memory import GuestFault
 from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
-from emu.sandbox import addresses, checks, control, frames, redzone
+from emu.sandbox import addresses, checks, control, frames, redzone, stubs
 from emu.sandbox.callees import MAX_ARGS, Callee
 from emu.sandbox.checks import Checks
 from emu.sandbox.control import Record
@@ -198,7 +198,7 @@ class Conversation:
         function = self.code.function_at(waiting.target)
         name = function.name if function else ""
         site = self.code.site(waiting.target)
-        rsp = waiting.record.rsp - 8 * len(checks.SAVED_REGISTERS)
+        rsp = waiting.record.rsp - 8 * (len(checks.SAVED_REGISTERS) + stubs.WORDS)
         expected = tuple(
             waiting.record.saved[1] if reg == "rbp" else addresses.SENTINELS[reg]
             for reg in checks.SAVED_REGISTERS

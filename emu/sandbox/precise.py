@@ -26,7 +26,7 @@ from emu.sandbox.images import CodeMap, Site
 from emu.sandbox.machine import Machine
 from emu.sandbox.uses import Use
 
-STEPS: Final = 300_000  # native instructions of one run; it goes on unwatched behind them
+STEPS: Final = 1_500_000  # native instructions of one run, twice the rounds of may_goto; it goes on unwatched behind them
 _CLOBBERED: Final = frozenset(("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"))
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _FIVE: Final = frozenset(_ARGUMENTS[:5])
@@ -280,7 +280,11 @@ class Watch:
         slot = self._slot(isa.is_stack_arg_load, isa.load_slot, store=False)
         if slot is not None and act.usual:
             want = act.entry + 8 * slot
-            if not slot or addr != want or slot > act.incoming_words:
+            if slot > act.incoming_words:
+                what = f"argument {slot + 6} is read from {self._owner(addr)}, and was not passed; found"
+                word = self._machine.stack_word(addr - addresses.STACK)
+                self._violate("incoming-read", None, int.from_bytes(word, "little"), what, (self._pc, addr))
+            elif not slot or addr != want:
                 what = f"argument {slot + 6} is read from {self._owner(addr)}"
                 self._violate("incoming-read", want, addr, what, (self._pc, addr))
             return

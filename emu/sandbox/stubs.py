@@ -38,6 +38,7 @@ NATIVE: Final = {  # symbols that are code of their own and call nobody
     },
 }
 
+WORDS: Final = 6  # of arguments that a function may find on the stack
 _SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _FIELDS = {name: control.RECORD + 8 * i for i, name in enumerate(control.RECORD_REGISTERS)}
 _QUIET_KEPT = ("rax", "rdi", "rsi", "rdx", "rcx", "r8")
@@ -53,6 +54,12 @@ def _flags(base: str, via: str) -> list[str]:
 
 def _poison(*regs: str) -> list[str]:
     return [f"movabs {reg}, {addresses.POISON[reg]:#x}" for reg in regs]
+
+
+def _words() -> list[str]:
+    """Words where a callback would look for arguments 7 to 12, which no helper passes: they are not the helper's own."""
+    numbers = range(6 + WORDS, 6, -1)
+    return [line for n in numbers for line in (f"movabs r11, {addresses.POISON_WORD + n:#x}", "push r11")]
 
 
 _SET_FLAGS = [f"push {addresses.POISON_FLAGS:#x}", "popfq"]
@@ -90,6 +97,7 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
         "ret",
         "callback:",
         *(f"push {reg}" for reg in _SAVED),
+        *_words(),
         *(f"movabs {reg}, {addresses.SENTINELS[reg]:#x}" for reg in _SAVED if reg != "rbp"),
         *(f"mov {reg}, [rax + {control.ARGS + 8 * i:#x}]" for i, reg in enumerate(("rdi", "rsi", "rdx", "rcx", "r8"))),
         *_poison("r9", "r10", "r11"),
@@ -98,6 +106,7 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
         *_store("r11", "rax", "rsp", *_SAVED),
         *_flags("r11", "rcx"),
         f"mov qword ptr [r11 + {control.STATE:#x}], {control.RETURNED}",
+        f"add rsp, {8 * WORDS}",
         *(f"pop {reg}" for reg in reversed(_SAVED)),
     ]  # fmt: skip
     second = assemble(join(answer), ask)
