@@ -6,6 +6,7 @@ with the packet. Knows the layouts of include/uapi/linux/bpf.h, but not how a te
 """
 
 import struct
+from functools import partial
 
 from emu.runtime.memory import Memory, Region
 from emu.runtime.packet import Packet
@@ -20,6 +21,7 @@ SKB = {
     "tstamp": 152, "wire_len": 160, "gso_segs": 164, "sk": 168, "gso_size": 176, "tstamp_type": 180, "hwtstamp": 184,
 }  # fmt: skip
 SKB_SIZE = 192
+_NO_FIELDS = bytes(SKB_SIZE)
 _SKB_WIDE = frozenset({"flow_keys", "tstamp", "sk", "hwtstamp"})
 
 # Offsets in struct xdp_md, 32 bits each.
@@ -59,9 +61,13 @@ class Context:
         self, memory: Memory, raw: bytes, name: str, packet: Packet | None = None, size: int = 0
     ) -> None:
         size = size or len(raw)  # with `size`, all of it is zero
-        self.region: Region | None = memory.alloc("ctx", size, "ctx", name) if size else None
-        if self.region is not None and raw:
-            self.region.view[:] = raw
+        self.region: Region | None = None
+        self.view = memoryview(b"")  # its bytes
+        if size:
+            self.region = memory.alloc("ctx", size, "ctx", name)
+            self.view = self.region.view
+            if raw:
+                self.view[:] = raw
         self.packet = packet
 
     @property
@@ -69,15 +75,16 @@ class Context:
         """What r1 holds: 0 for an empty context."""
         return self.region.base if self.region else 0
 
-    @property
-    def view(self) -> memoryview:
-        """Its bytes."""
-        assert self.region is not None
-        return self.region.view
-
     def raw(self) -> bytes:
         """A copy of its bytes, b"" when there are none."""
-        return bytes(self.region.view) if self.region else b""
+        return bytes(self.view)
+
+    def replace(self, raw: bytes) -> bool:
+        """Other bytes, as many as there are; False when there are not."""
+        if len(raw) != len(self.view):
+            return False
+        self.view[:] = raw
+        return True
 
     def u32(self, off: int) -> int:
         """The 32-bit field at `off`."""
@@ -92,14 +99,25 @@ class Context:
 class SkbContext(Context):
     """struct __sk_buff with its packet; `hidden` types see no packet pointers."""
 
-    def __init__(self, memory: Memory, packet: Packet, fields: dict[str, int], *, direct: bool) -> None:
+    def __init__(self, memory: Memory, packet: Packet, *, direct: bool) -> None:
         super().__init__(memory, b"", "struct __sk_buff", packet, SKB_SIZE)
-        for name, value in fields.items():
-            if value:
-                self[name] = value
-        self.direct = direct
-        packet.moved = self.sync
-        self.sync()
+        self._sync = partial(_show_skb, self.view, direct)
+        packet.moved = self._sync
+        self._sync(packet)
+
+    def describe(self, kind: int, protocol: int, ifindex: int, sock: int) -> None:
+        """Set pkt_type, protocol, ifindex and sk."""
+        view = self.view
+        _U32.pack_into(view, 4, kind)
+        _U32.pack_into(view, 16, protocol)
+        _U32.pack_into(view, 40, ifindex)
+        _U64.pack_into(view, 168, sock)
+
+    def clear(self) -> None:
+        """Forget all but the packet's window."""
+        assert self.packet is not None
+        self.view[:] = _NO_FIELDS
+        self._sync(self.packet)
 
     def __getitem__(self, name: str) -> int:
         fmt = _U64 if name in _SKB_WIDE else _U32
@@ -109,14 +127,14 @@ class SkbContext(Context):
     def __setitem__(self, name: str, value: int) -> None:
         (_U64 if name in _SKB_WIDE else _U32).pack_into(self.view, SKB[name], value)
 
-    def sync(self) -> None:
-        """Copy the packet's window into the context."""
-        packet, view = self.packet, self.view
-        assert packet is not None
-        _U32.pack_into(view, 0, packet.length)
-        if self.direct:
-            _WINDOW.pack_into(view, 76, packet.base + packet.data, packet.base + packet.end)
-            _U32.pack_into(view, 140, packet.base + packet.meta)
+
+def _show_skb(view: memoryview, direct: bool, packet: Packet) -> None:
+    """Copy the packet's window into its context."""
+    _U32.pack_into(view, 0, packet.length)
+    if direct:
+        base, data = packet.base, packet.base + packet.data
+        _WINDOW.pack_into(view, 76, data, data + packet.linear)
+        _U32.pack_into(view, 140, base + packet.meta)
 
 
 class XdpContext(Context):
@@ -126,12 +144,12 @@ class XdpContext(Context):
         super().__init__(memory, b"", "struct xdp_md", packet, XDP_SIZE)
         self.set_u32(12, ingress_ifindex)
         self.set_u32(16, rx_queue_index)
-        packet.moved = self.sync
-        self.sync()
+        packet.moved = partial(_show_xdp, self.view)
+        packet.moved(packet)
 
-    def sync(self) -> None:
-        """Copy the packet's window into the context."""
-        packet, view = self.packet, self.view
-        assert packet is not None
-        _WINDOW.pack_into(view, 0, packet.base + packet.data, packet.base + packet.end)
-        _U32.pack_into(view, 8, packet.base + packet.meta)
+
+def _show_xdp(view: memoryview, packet: Packet) -> None:
+    """Copy the packet's window into its context."""
+    data = packet.base + packet.data
+    _WINDOW.pack_into(view, 0, data, data + packet.linear)
+    _U32.pack_into(view, 8, packet.base + packet.meta)

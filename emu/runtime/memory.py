@@ -117,13 +117,15 @@ class Memory:
 
     def add(self, region: Region) -> Region:
         """Make an object known that lies in memory of the caller's own. Raises InternalError when it overlaps another."""
-        at = bisect_right(self._bases, region.base)
-        if (at and self._regions[at - 1].end > region.base) or (
-            at < len(self._bases) and region.end > self._bases[at]
+        base, bases, regions = region.base, self._bases, self._regions
+        at = bisect_right(bases, base)
+        before = regions[at - 1] if at else None
+        if (before is not None and before.base + before.size > base) or (
+            at < len(bases) and base + region.size > bases[at]
         ):
-            raise InternalError(f"region {region.name} at {region.base:#x} overlaps another")
-        self._bases.insert(at, region.base)
-        self._regions.insert(at, region)
+            raise InternalError(f"region {region.name} at {base:#x} overlaps another")
+        bases.insert(at, base)
+        regions.insert(at, region)
         return region
 
     def drop(self, region: Region) -> None:
@@ -154,6 +156,16 @@ class Memory:
                     region.live = False
                 del self._bases[low:high], self._regions[low:high]
                 arena.reset()
+
+    def within(self, arenas: tuple[str, ...]) -> list[Region]:
+        """All objects of these arenas."""
+        out: list[Region] = []
+        for name in arenas:
+            arena = self.arenas[name]
+            if arena.used:
+                low = bisect_left(self._bases, arena.base)
+                out += self._regions[low : bisect_left(self._bases, arena.base + arena.size)]
+        return out
 
     def region_at(self, addr: int) -> Region | None:
         """The object that owns the byte at `addr`, or None."""

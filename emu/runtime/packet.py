@@ -11,11 +11,16 @@ from emu.runtime.memory import Memory, Region
 ETH_HLEN = 14
 
 
+def _unheard(_packet: "Packet") -> None:
+    """What a packet calls that no context follows."""
+
+
 class Packet:
     """[meta, data) is metadata, [data, data + linear) directly accessible, [data, data + length) the packet.
 
     All are offsets into `room`, the bytes of the buffer, which begins at guest address `base`. mac and network
-    are the offsets of the headers (skb types). `moved` is called after each change of the window.
+    are the offsets of the headers (skb types). `moved` is called with the packet after each change of the window; it
+    must not refer to the packet, or both would wait for the collector of cycles.
     """
 
     def __init__(self, memory: Memory, data: bytes, headroom: int, tailroom: int, linear: int) -> None:
@@ -31,7 +36,7 @@ class Packet:
         self.mac = self.network = headroom
         self.encapsulated = False
         self.csum_level: int | None = None  # checksums known to be good: of CHECKSUM_UNNECESSARY, else None
-        self.moved: Callable[[], None] = lambda: None
+        self.moved: Callable[[Packet], None] = _unheard
         self.region: Region | None = None
         self.show()
 
@@ -64,7 +69,7 @@ class Packet:
                     self.room[self.meta : self.end],
                 )
             )
-        self.moved()
+        self.moved(self)
 
     @property
     def headroom(self) -> int:

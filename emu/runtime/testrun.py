@@ -5,11 +5,12 @@ One function for each kind of program prepares a run; those with packets are in 
 
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from bpf.program import Program, RunInput
 from emu.runtime.contexts import SK_LOOKUP, SK_LOOKUP_SIZE, Context
 from emu.runtime.memory import Memory
-from emu.runtime.testrun_base import Finished, Prepared, ctx_init, results, rounds_of
+from emu.runtime.testrun_base import Finish, Finished, Prepared, ctx_init, results, rounds_of
 from emu.runtime.testrun_skb import prepare_flow_dissector, prepare_skb
 from emu.runtime.testrun_xdp import prepare_xdp
 from emu.runtime.traps import RunRefused
@@ -26,7 +27,17 @@ def prepare_syscall(memory: Memory, program: Program, run: RunInput) -> Prepared
     if len(raw) > 0xFFFF:
         raise RunRefused("EINVAL", f"ctx_in has {len(raw)} bytes, at most 65535 are allowed")
     context = Context(memory, raw, "context")
-    return Prepared(context, lambda r0: Finished("OK", r0 & 0xFFFFFFFF, None, context.raw() or None))
+    return Prepared(context, partial(_finish_syscall, context), 1, partial(_again_syscall, context))
+
+
+def _finish_syscall(context: Context, r0: int) -> Finished:
+    return Finished("OK", r0 & 0xFFFFFFFF, None, context.raw() or None)
+
+
+def _again_syscall(context: Context, run: RunInput) -> Finish | None:
+    if run.data_in or run.data_out_size or run.repeat or run.flags or not context.replace(run.ctx_in or b""):
+        return None
+    return partial(_finish_syscall, context)
 
 
 def prepare_raw_tracepoint(memory: Memory, program: Program, run: RunInput) -> Prepared:

@@ -26,13 +26,25 @@ class Finished:
     ctx_out: bytes | None = None
 
 
+Finish = Callable[[int], Finished]  # r0 -> results
+
+
+def _anew(_run: RunInput) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run ready to start: its context, how often the program runs, and how its results are made."""
+    """A run ready to start: its context, how often the program runs, and how its results are made.
+
+    again: makes another run of one round ready on the same objects, as long as nothing but programs changed them; how its
+    results are made, or None, with nothing changed, where that takes more.
+    """
 
     context: Context
-    finish: Callable[[int], Finished]
+    finish: Finish
     rounds: int = 1
+    again: Callable[[RunInput], Finish | None] = _anew
 
 
 def ctx_init(run: RunInput, size: int) -> bytes | None:

@@ -1,15 +1,18 @@
 """Test runs of programs whose context is a struct __sk_buff (bpf_prog_test_run_skb, _flow_dissector)."""
 
 import struct
+from functools import partial
 
 from bpf.program import Program, RunInput
-from emu.runtime.contexts import SKB, SKB_SIZE, SOCK, SOCK_SIZE, Context, SkbContext
-from emu.runtime.memory import Memory
+from emu.runtime.contexts import SKB, SKB_SIZE, SOCK, SOCK_SIZE, SkbContext
+from emu.runtime.memory import Memory, Region
 from emu.runtime.packet import ETH_HLEN, Packet
 from emu.runtime.testrun_base import (
+    DEFAULT_DATA,
     FRAGS,
     PAGE,
     SHARED_INFO,
+    Finish,
     Finished,
     Prepared,
     ctx_init,
@@ -85,32 +88,62 @@ def prepare_skb(memory: Memory, program: Program, run: RunInput) -> Prepared:
     kind = program.prog_type
     given = ctx_init(run, SKB_SIZE)
     linear = _linear(given, len(data), kind.startswith("lwt"))
-    fields = {
-        "pkt_type": packet_type(data),
-        "protocol": protocol_of(data),
-        "ifindex": 1,
-        "sk": _socket(memory, data, linear),
-    }
+    sock = _socket(memory, data, linear)
     packet = Packet(memory, data, SKB_HEADROOM, SKB_TAILROOM, linear)
     packet.network = packet.mac + ETH_HLEN
     if kind not in _L2:
         packet.pull(ETH_HLEN)
-    context = SkbContext(memory, packet, fields, direct=kind in _DIRECT)
+    context = SkbContext(memory, packet, direct=kind in _DIRECT)
+    context.describe(packet_type(data), protocol_of(data), 1, sock.base)
     if given is not None:
         _convert_in(context, given, packet.length)
+    made = _Skb(kind, packet, context, sock, given)
+    return Prepared(context, partial(made.finish, run), rounds_of(run), made.again)
 
-    def finish(r0: int) -> Finished:
-        if kind not in _L2:
+
+class _Skb:
+    """The objects of a run, for this run and more like it."""
+
+    def __init__(
+        self, kind: str, packet: Packet, context: SkbContext, sock: Region, given: bytes | None
+    ) -> None:
+        self.kind = kind
+        self.packet = packet
+        self.context = context
+        self.sock = sock
+        self.given = given
+
+    def again(self, run: RunInput) -> Finish | None:
+        """Another packet of the same length, without a context of the caller's."""
+        data = DEFAULT_DATA if run.data_in is None else run.data_in
+        packet = self.packet
+        if self.given is not None or self.kind not in _L2 or len(data) != packet.length:
+            return None
+        if run.flags or run.ctx_in or run.ctx_out_size or run.repeat > 1:
+            return None
+        _describe_socket(self.sock, data, packet.linear)
+        packet.room[SKB_HEADROOM : SKB_HEADROOM + len(data)] = data
+        self.context.clear()
+        self.context.describe(packet_type(data), protocol_of(data), 1, self.sock.base)
+        return partial(self.finish, run)
+
+    def finish(self, run: RunInput, r0: int) -> Finished:
+        packet, given = self.packet, self.given
+        if self.kind not in _L2:
             packet.push(ETH_HLEN)
             packet.store_bytes(0, bytes(ETH_HLEN))
-        out = None if given is None else _convert_out(context, given)
+        out = None if given is None else _convert_out(self.context, given)
         return results(run, r0 & 0xFFFFFFFF, packet.contents(), out)
 
-    return Prepared(context, finish, rounds_of(run))
+
+def _socket(memory: Memory, data: bytes, linear: int) -> Region:
+    """The test run's socket as a struct bpf_sock: addresses of the packet, if its IP header is linear."""
+    region = memory.alloc("heap", SOCK_SIZE, "sock", "struct bpf_sock", writable=False)
+    _describe_socket(region, data, linear)
+    return region
 
 
-def _socket(memory: Memory, data: bytes, linear: int) -> int:
-    """Address of the test run's socket as a struct bpf_sock: addresses of the packet, if its IP header is linear."""
+def _describe_socket(region: Region, data: bytes, linear: int) -> None:
     family = local = remote = 0
     kind, room = data[12:14], linear - ETH_HLEN
     if kind == b"\x08\x00":
@@ -122,12 +155,10 @@ def _socket(memory: Memory, data: bytes, linear: int) -> int:
         if room < 40:
             raise RunRefused("EINVAL", "the IPv6 header is cut off")
         family = 10
-    region = memory.alloc("heap", SOCK_SIZE, "sock", "struct bpf_sock", writable=False)
-    _SOCK.pack_into(region.view, 0, family, local, remote, TCP_CLOSE, -1)
+    region.view[:] = _SOCK.pack(family, local, remote, TCP_CLOSE, -1)
     if family == 10:
         region.view[SOCK["src_ip6"] : SOCK["src_ip6"] + 16] = data[22:38]
         region.view[SOCK["dst_ip6"] : SOCK["dst_ip6"] + 16] = data[38:54]
-    return region.base
 
 
 def _convert_in(context: SkbContext, given: bytes, length: int) -> None:
@@ -184,7 +215,8 @@ def prepare_flow_dissector(memory: Memory, program: Program, run: RunInput) -> P
     keys.view[10:12] = data[12:14]
     keys.view[FLOW_KEYS_FLAGS : FLOW_KEYS_FLAGS + 4] = flags
     packet = Packet(memory, data, 0, 0, len(data))
-    context: Context = SkbContext(memory, packet, {"flow_keys": keys.base}, direct=True)
+    context = SkbContext(memory, packet, direct=True)
+    context["flow_keys"] = keys.base
 
     def finish(r0: int) -> Finished:
         nhoff, thoff = _KEYS.unpack_from(keys.view)

@@ -21,6 +21,7 @@ from emu.runtime.memory import Memory
 from emu.runtime.packet import Packet
 from emu.runtime.reach import ctx_reach as find_reach
 from emu.runtime.testrun import Finished, Prepared, prepare
+from emu.runtime.testrun_base import Finish
 from emu.runtime.traps import HelperTrap, RunRefused
 
 SKF_LL_OFF = -0x200000
@@ -103,6 +104,20 @@ class World:
         self._prepared = prepare(self.memory, self.program, run)
         self.context = self._prepared.context
         return self.context.addr
+
+    def again(self, run: RunInput) -> Finish | None:
+        """As `begin`, with the objects of the last run, which no helper may have changed: how the run's results are made.
+
+        None, with nothing changed, where it takes `begin`. Raises RunRefused.
+        """
+        if self._prepared is None or self.ctx_reach > len(run.ctx_in or b""):
+            return None
+        return self._prepared.again(run)
+
+    @property
+    def finishing(self) -> Finish | None:
+        """How the results of the run are made that `begin` has made ready."""
+        return self._prepared.finish if self._prepared else None
 
     @property
     def rounds(self) -> int:

@@ -67,6 +67,12 @@ class Exit:
     selectors: tuple[int, ...]
 
 
+def exit_of(raw: bytes | memoryview) -> Exit:
+    """What lies at EXIT, in words."""
+    rax, rbx, rbp, rsp, r12, r13, r14, r15, flags, *selectors = _EXIT_FIELDS.unpack(raw)
+    return Exit(rax, rsp, (rbx, rbp, r12, r13, r14, r15), flags, tuple(selectors))
+
+
 class Control:
     """The page, from the host's side."""
 
@@ -85,8 +91,7 @@ class Control:
 
     def exit(self) -> Exit:
         """Registers at the end of the run."""
-        rax, rbx, rbp, rsp, r12, r13, r14, r15, flags, *selectors = _EXIT_FIELDS.unpack_from(self.view, EXIT)
-        return Exit(rax, rsp, (rbx, rbp, r12, r13, r14, r15), flags, tuple(selectors))
+        return exit_of(self.view[EXIT : EXIT + _EXIT_FIELDS.size])
 
     def record(self) -> Record:
         """Registers at a stub."""

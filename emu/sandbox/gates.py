@@ -47,8 +47,8 @@ _E_SAVED: Final = {"rbx": _E_RBX, "rbp": _E_RBP, "r12": _E_R12, "r13": _E_R13, "
 
 RECORD_SIZE: Final = 192
 LIMIT: Final = (addresses.GATES_SIZE - _LOG) // RECORD_SIZE - 1  # the last one is for all that do not fit
-_R_GATE, _R_RET, _R_SHADOW, _R_RSP, _R_RBP, _R_FLAGS, _R_ARGS = range(0, 56, 8)
-_R_WORDS: Final = _R_ARGS + 48
+_R_GATE, _R_RET, _R_SHADOW, _R_RSP, _R_RBP, _R_FLAGS, R_ARGS = range(0, 56, 8)
+_R_WORDS: Final = R_ARGS + 48
 _R_RAX: Final = _R_WORDS + 48
 _R_DONE: Final = _R_RAX + 8
 _STACK_WORDS: Final = 6
@@ -142,6 +142,10 @@ class Gates:
         number, rest = divmod(used, RECORD_SIZE)
         return number if not rest and 0 <= number <= LIMIT else 0
 
+    def raw(self, first: int, end: int) -> bytes:
+        """Records first to end - 1 of the log as they are."""
+        return bytes(self.view[_LOG + first * RECORD_SIZE : _LOG + end * RECORD_SIZE])
+
     def records(self) -> list[Logged]:
         """The log."""
         out = []
@@ -184,8 +188,8 @@ def number_of(addr: int) -> int | None:
 def _enter(at: int, leave: int = 0) -> bytes:
     """rax: the shadow entry, rcx: the record; r10 and r11 belong to nobody at a call."""
     stores = [f"mov [rax + {off:#x}], {reg}" for reg, off in _E_SAVED.items()]
-    args = [f"mov [rcx + {_R_ARGS + 8 * i:#x}], {reg}" for i, reg in enumerate(("rdi", "rsi", "rdx"))]
-    args += [f"mov [rcx + {_R_ARGS + 8 * i:#x}], {reg}" for i, reg in ((4, "r8"), (5, "r9"))]
+    args = [f"mov [rcx + {R_ARGS + 8 * i:#x}], {reg}" for i, reg in enumerate(("rdi", "rsi", "rdx"))]
+    args += [f"mov [rcx + {R_ARGS + 8 * i:#x}], {reg}" for i, reg in ((4, "r8"), (5, "r9"))]
     words = []
     for i in range(_STACK_WORDS):
         words += [f"mov r11, [rsp + {8 + 8 * i:#x}]", f"mov [rcx + {_R_WORDS + 8 * i:#x}], r11"]
@@ -220,7 +224,7 @@ def _enter(at: int, leave: int = 0) -> bytes:
         f"mov [rcx + {_R_RBP:#x}], rbp",
         *args,
         f"mov r11, [r10 + {_RCX_CELL:#x}]",
-        f"mov [rcx + {_R_ARGS + 24:#x}], r11",
+        f"mov [rcx + {R_ARGS + 24:#x}], r11",
         *words,
         f"movabs r11, {leave or at:#x}",
         "mov [rsp], r11",

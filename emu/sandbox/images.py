@@ -5,7 +5,9 @@ Knows images and layouts; nothing of processors.
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 
 from bpf.errors import InputError
 from bpf.program import Program
@@ -13,10 +15,11 @@ from emu.native import bpf_text
 from emu.sandbox import addresses, gates
 from emu.sandbox.callees import callee_of
 from emu.sandbox.machine import Machine
-from jit.image import Image, Layout
+from jit.image import Image, Layout, NativeFunction
 from jit.place import place
 
 _ALIGN = 16
+_addr = attrgetter("addr")
 _NOP5 = bytes.fromhex("0f1f440000")
 _RESERVE = 1 << 16  # bytes behind all functions, for what else native code reads there
 
@@ -67,12 +70,19 @@ class CodeMap:
     """All functions in place, by address."""
 
     def __init__(self, functions: Sequence[Function]) -> None:
-        self.functions = sorted(functions, key=lambda one: one.addr)
+        self.functions = sorted(functions, key=_addr)
         self._starts = [one.addr for one in self.functions]
-        self.numbers = {one.addr: one.number for one in functions if one.number >= 0}
         self.gated = [one for one in functions if one.image is not None][: addresses.GATE_COUNT]
-        self._gates = {one.addr: gates.gate(number) for number, one in enumerate(self.gated)}
         self._sites: dict[int, Site | None] = {}
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """Numbers of the functions in their images, by address."""
+        return {one.addr: one.number for one in self.functions if one.number >= 0}
+
+    @cached_property
+    def _gates(self) -> dict[int, int]:
+        return {one.addr: gates.gate(number) for number, one in enumerate(self.gated)}
 
     def gate(self, addr: int) -> int:
         """Where to call the function at `addr`: its gate, itself when it has none."""
@@ -156,66 +166,70 @@ def load(
     tail_call_offset: where in a program a tail call enters it. Raises InputError when the code does not fit the image area, or does not fit together.
     """
     at = addresses.IMAGE
-    functions: list[Function] = []
+    starts: list[list[int]] = []
     entries: dict[str, int] = {}
-    first: Layout | None = None
     for name, image in images:
-        starts = []
+        own = []
         for native in image.functions:
-            starts.append(at)
+            own.append(at)
             at += -(-len(native.code) // _ALIGN) * _ALIGN + _ALIGN
         if at > addresses.IMAGE + addresses.IMAGE_SIZE - _RESERVE:
             raise InputError(image.verified.program.name, "", "native code does not fit into 16 MiB")
-        layout = Layout(tuple(starts), _symbols(machine, image), maps, values)
-        codes = place(image, layout)
-        functions += [
-            Function(start, code, native.name, number, image)
-            for number, (start, code, native) in enumerate(zip(starts, codes, image.functions, strict=True))
-        ]
-        entries.setdefault(name, starts[0])
-        first = first or layout
-    if first is None:
-        raise InputError("image", "", "nothing to load")
+        starts.append(own)
+        entries.setdefault(name, own[0])
     targets = {name: addr + tail_call_offset for name, addr in entries.items()}
-    functions = [_poked(function, targets) for function in functions]
-    codes = tuple(one.code for one in functions[: len(images[0][1].functions)])
-    return Loaded(first, codes, tuple(_through_gates(functions)), entries)
+    functions: list[Function] = []
+    shown: list[tuple[bytes, ...]] = []
+    layouts: list[Layout] = []
+    for (_, image), own in zip(images, starts, strict=True):
+        layout = Layout(tuple(own), _symbols(machine, image), maps, values)
+        codes = tuple(
+            _poked(image, native, start, code, targets)
+            for native, start, code in zip(image.functions, own, place(image, layout), strict=True)
+        )
+        first_gate = len(functions)
+        functions += [
+            Function(start, _through_gates(native, start, code, first_gate), native.name, number, image)
+            for number, (native, start, code) in enumerate(zip(image.functions, own, codes, strict=True))
+        ]
+        shown.append(codes)
+        layouts.append(layout)
+    if not layouts:
+        raise InputError("image", "", "nothing to load")
+    return Loaded(layouts[0], shown[0], tuple(functions), entries)
 
 
-def _through_gates(functions: Sequence[Function]) -> list[Function]:
-    """The functions with their calls of each other directed to gates; where there are too few, some stay direct."""
-    numbers = {
-        (id(one.image), one.number): number for number, one in enumerate(functions[: addresses.GATE_COUNT])
-    }
-    out = []
-    for function in functions:
-        assert function.image is not None
-        code = bytearray(function.code)
-        for reloc in function.image.functions[function.number].relocs:
-            number = numbers.get((id(function.image), reloc.target)) if reloc.kind == "call" else None
-            if number is not None:
-                end = reloc.off + reloc.size
-                distance = gates.gate(number) - (function.addr + end)
-                code[reloc.off : end] = distance.to_bytes(reloc.size, "little", signed=True)
-        out.append(replace(function, code=bytes(code)))
-    return out
+def _through_gates(native: NativeFunction, start: int, code: bytes, first_gate: int) -> bytes:
+    """Code with its calls of functions of the image directed to gates; where there are too few, some stay direct.
+
+    first_gate: the gate of the image's first function.
+    """
+    out = None
+    for reloc in native.relocs:
+        if reloc.kind != "call" or reloc.symbol or first_gate + reloc.target >= addresses.GATE_COUNT:
+            continue
+        out = out or bytearray(code)
+        end = reloc.off + reloc.size
+        distance = gates.gate(first_gate + reloc.target) - (start + end)
+        out[reloc.off : end] = distance.to_bytes(reloc.size, "little", signed=True)
+    return code if out is None else bytes(out)
 
 
-def _poked(function: Function, targets: Mapping[str, int]) -> Function:
-    """The function with its direct tail calls pointed to what the prog arrays hold. targets: addresses by program."""
-    if function.image is None:
-        return function
-    verified, code = function.image.verified, bytearray(function.code)
-    for poke in function.image.functions[function.number].pokes:
+def _poked(
+    image: Image, native: NativeFunction, start: int, code: bytes, targets: Mapping[str, int]
+) -> bytes:
+    """Code with its direct tail calls pointed to what the prog arrays hold. targets: addresses by program."""
+    if not native.pokes:
+        return code
+    verified, out = image.verified, bytearray(code)
+    for poke in native.pokes:
         index, key = verified.pokes[poke.number - 1]
         target = targets.get(dict(verified.program.maps[index].progs).get(key, ""))
         if target is not None:
             end = poke.target + len(_NOP5)
-            code[poke.bypass : poke.bypass + len(_NOP5)] = _NOP5
-            code[poke.target : end] = b"\xe9" + (target - function.addr - end).to_bytes(
-                4, "little", signed=True
-            )
-    return replace(function, code=bytes(code))
+            out[poke.bypass : poke.bypass + len(_NOP5)] = _NOP5
+            out[poke.target : end] = b"\xe9" + (target - start - end).to_bytes(4, "little", signed=True)
+    return bytes(out)
 
 
 def _symbols(machine: Machine, image: Image) -> dict[str, int]:

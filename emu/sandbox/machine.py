@@ -286,6 +286,12 @@ class Machine:
             return _DONE
         return self._stopped(error, timeout)
 
+    def untouched(self, low: int) -> bool:
+        """Whether the native stack below `low`, and above the main function's return address, is as before the run."""
+        at, top = low - addresses.STACK, entry.entry_rsp() + 8 - addresses.STACK
+        stack = bytes(self.stack)  # views are compared item by item
+        return stack[:at] == self._fill[:at] and stack[top:] == self._fill[top:]
+
     def _go(self, begin: int) -> int:
         """Run from `begin` until the run ends; returns an error number."""
         error = self.cpu.start(begin, addresses.END)

@@ -4,6 +4,7 @@ Sets everything up once; a run is then one native call. Knows all of the sandbox
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from time import monotonic
 
 from bpf.errors import InputError
@@ -17,6 +18,7 @@ from emu.sandbox import addresses, checks, images, traps
 from emu.sandbox.callees import Callee, callee_of
 from emu.sandbox.calls import Conversation
 from emu.sandbox.checks import Checks
+from emu.sandbox.confirm import Confirmer
 from emu.sandbox.images import CodeMap, Function
 from emu.sandbox.machine import Machine, Stop
 from jit.image import Image, Layout
@@ -30,8 +32,7 @@ class Sandbox:
     """Runs one image. The world's memory must be the machine's; several sandboxes may take turns on one machine.
 
     programs: images of the programs that prog arrays hold, by name. seconds: wall clock of one run. layout, codes: where
-    and what the main image became. conversation: the calls of the run that is under way. Raises InputError when the image
-    cannot be placed.
+    and what the main image became. Raises InputError when the image cannot be placed.
     """
 
     def __init__(
@@ -113,7 +114,29 @@ class Sandbox:
             for off, length, register in function.image.functions[function.number].extable
         }
         self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
-        self.conversation = Conversation(machine, world, self.code, _Callees(machine), rules or Checks())
+        self._rules = rules or Checks()
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The calls of the run that is under way."""
+        return Conversation(self.machine, self.world, self.code, _Callees(self.machine), self._rules)
+
+    @cached_property
+    def _confirmer(self) -> Confirmer:
+        return Confirmer(self.machine, self.world, self.code, self.layout.symbols, self._rules)
+
+    def confirm(self, runs: Sequence[RunInput], wanted: Sequence[RunResult]) -> bool:
+        """Whether `run` would give what is wanted of each, and no violation: much faster than to run and to compare.
+
+        wanted: of another engine, without the calls that native code does not make. The world is as before its first run; what it
+        holds afterwards is to be compared, too. False where this way cannot tell: then make world and sandbox anew, and run.
+        """
+        if self._entries or self._reads_clock:
+            return False
+        self.machine.load(self, self._chunks, self._fixups, self._gated)
+        self.machine.set_variable("current_task", CURRENT_TASK)
+        self.machine.watchdog.seconds = self.seconds
+        return self._confirmer.confirm(runs, wanted)
 
     @property
     def violations(self) -> Sequence[Violation]:

@@ -128,14 +128,15 @@ def test_against_bytes(steps: list[tuple[str, int, int]]) -> None:
 
 def test_contexts_follow_the_packet() -> None:
     packet = fresh()
-    skb = SkbContext(MEMORY, packet, {"mark": 7, "tstamp": 1 << 40}, direct=True)
+    skb = SkbContext(MEMORY, packet, direct=True)
+    skb["mark"], skb["tstamp"] = 7, 1 << 40
     packet.push(4)
     packet.set_meta(4)
     addr = packet.base + packet.data
     assert (skb["len"], skb["data"], skb["data_end"], skb["data_meta"]) == (68, addr, addr + 68, addr - 4)
     assert (skb["mark"], skb["tstamp"]) == (7, 1 << 40)
     assert MEMORY.load(skb.addr + SKB["data_end"], 4) == addr + 68
-    hidden = SkbContext(MEMORY, fresh(), {}, direct=False)
+    hidden = SkbContext(MEMORY, fresh(), direct=False)
     assert (hidden["len"], hidden["data"], hidden["data_end"]) == (64, 0, 0)
 
 

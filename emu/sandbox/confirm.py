@@ -1,0 +1,305 @@
+"""Does native code do, run by run, exactly what another engine says? Only the answer, and it is quick.
+
+The other engine's results are the script (script.py): stubs answer with them, without Python on the way, and many runs
+are one native call. Afterwards everything that fast mode looks at is looked at: where each call came from, its
+arguments, its place among the calls, the registers at every exit, results, packet, context. What a rule says of a
+return address, rsp and flags is asked of checks.py once and remembered, because programs repeat themselves.
+
+"No" means: something is different, or a rule is broken, or this way cannot tell (a callee touches memory, the program
+reads a clock, a run is cut off). Then `Sandbox.run` says what it is. So it may say no where all is well, but never yes
+where `Sandbox.run` would complain.
+"""
+
+import struct
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Final
+
+from bpf.helpers import HELPERS
+from bpf.program import RunInput
+from emu.native import function_of
+from emu.outcome import Entry, RunResult
+from emu.runtime.memory import Region
+from emu.runtime.testrun_base import Finish
+from emu.runtime.traps import RunRefused
+from emu.runtime.world import World
+from emu.sandbox import addresses, checks, control, gates, redzone, script
+from emu.sandbox.callees import Callee, callee_of
+from emu.sandbox.checks import Checks
+from emu.sandbox.images import CodeMap
+from emu.sandbox.machine import Machine
+from emu.sandbox.script import Ran, Run
+
+_AT_ONCE: Final = 256  # runs of one native call
+_OBJECTS: Final = ("packet", "ctx", "heap")
+_after: Final = attrgetter("after")
+_SCALARS: Final = frozenset({"int", "bool", "enum"})
+_TOP: Final = addresses.STACK + addresses.STACK_SIZE
+
+
+@cache
+def _words(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}Q")
+
+
+@cache
+def _scalar_helper(number: int) -> bool:
+    helper = HELPERS[number]
+    return helper.ret.kind in ("RET_INTEGER", "RET_VOID") and all(
+        arg.kind == "ARG_ANYTHING" and not arg.flags for arg in helper.args
+    )
+
+
+def _scriptable(callee: Callee) -> bool:
+    """Whether a callee neither reads nor writes the program's memory: numbers in, a number out."""
+    if callee.kind == "helper":
+        return _scalar_helper(callee.number)
+    proto = callee.proto
+    if proto is None or proto.ret.kind not in _SCALARS | {"void"}:
+        return False
+    return all(param.type.kind in _SCALARS for param in proto.params)
+
+
+class Confirmer:
+    """For one program in place; remembers what it has looked at. symbols: addresses of what it calls, by name."""
+
+    def __init__(
+        self, machine: Machine, world: World, code: CodeMap, symbols: Mapping[str, int], rules: Checks
+    ) -> None:
+        self._machine = machine
+        self._world = world
+        self._code = code
+        self._rules = rules
+        self._low = _lowest(code)
+        self._calls: dict[tuple[bytes, bytes], int | None] = {}
+        self._entries: dict[bytes, tuple[int | None, int]] = {}
+        self._exits: set[bytes] = set()
+        self._stubs = _stubs(symbols)
+        self._fits = not (rules.extended or rules.dirty or machine.precise) and not any(
+            one.image is None or redzone.accesses(one) for one in code.functions
+        )
+
+    def confirm(self, runs: Sequence[RunInput], wanted: Sequence[RunResult]) -> bool:
+        """Whether each run gives what is wanted of it. The program is loaded; its world is as before its first run."""
+        at = 0
+        while at < len(runs) and self._fits:
+            count = self._some(runs, wanted, at)
+            if not count:
+                return False
+            at += count
+        return self._fits
+
+    def _some(self, runs: Sequence[RunInput], wanted: Sequence[RunResult], first: int) -> int:
+        """Confirm some runs, from `first` on: how many, 0 when one differs."""
+        world = self._world
+        try:
+            ctx = world.begin(runs[first])
+        except RunRefused as refused:
+            want = wanted[first]
+            return int(want.errno == refused.errno and not want.calls and want.trap is None)
+        if world.rounds != 1:
+            return 0
+        objects = world.memory.within(_OBJECTS)
+        asked, finishing = self._prepared(runs, wanted, first, ctx, objects)
+        while asked and not self._machine.script.write(asked, self._low):
+            del asked[len(asked) // 2 :]
+        if not asked or not self._execute(len(asked)):
+            return 0
+        log = 0
+        views = [one.view for one in objects] if len(asked) > 1 else []
+        for at, ran in enumerate(self._machine.script.read()):
+            want = wanted[first + at]
+            end = self._called(ran, want, log)
+            if end is None:
+                return self._no()
+            log = end
+            if views:
+                _put_back(views, ran.objects)
+            if not self._finished(ran.exit, want, finishing[at]):
+                return self._no()
+        return len(asked)
+
+    def _prepared(
+        self,
+        runs: Sequence[RunInput],
+        wanted: Sequence[RunResult],
+        first: int,
+        ctx: int,
+        objects: Sequence[Region],
+    ) -> tuple[list[Run], list[Finish]]:
+        """As many runs from `first` on, which has begun, as can be made in one go, and how their results are made."""
+        asked: list[Run] = []
+        finishing: list[Finish] = []
+        finish = self._world.finishing
+        logged = 0
+        for at in range(first, min(first + _AT_ONCE, len(runs))):
+            calls = self._script(wanted[at])
+            logged += len(wanted[at].entries)
+            if calls is None or (asked and logged > gates.LIMIT):
+                break
+            if asked:
+                finish = self._again(runs[at])
+            if finish is None:
+                break
+            asked.append(Run(ctx, [(one.base, _whole_words(one.view)) for one in objects], calls))
+            finishing.append(finish)
+        return asked, finishing
+
+    def _again(self, run: RunInput) -> Finish | None:
+        try:
+            return self._world.again(run)
+        except RunRefused:
+            return None
+
+    def _script(self, want: RunResult) -> list[tuple[int, int, int]] | None:
+        """Number of the stub, result and argument words on the stack of each call; None where a script cannot say it."""
+        if want.trap is not None or want.calls_dropped or want.entries_dropped or want.violations:
+            return None
+        calls = []
+        for call in want.calls:
+            stub = self._stubs.get(call.callee)
+            if stub is None or len(call.args) != stub[1]:
+                return None
+            calls.append((stub[0], stub[3] if stub[3] is not None else call.ret, stub[2]))
+        return calls
+
+    # ---- natively
+
+    def _execute(self, count: int) -> bool:
+        """All runs of the script; whether nothing came between, and they had one another's stack."""
+        machine = self._machine
+        broken: list[bool] = []
+        machine.on_broken = lambda: broken.append(True)
+        try:
+            stop = machine.execute_script()
+        finally:
+            machine.on_broken = None
+        if not stop.done or broken or machine.script.left:
+            return bool(self._no())
+        return count == 1 or machine.untouched(self._low) or bool(self._no())
+
+    def _no(self) -> int:
+        self._machine.restore()
+        return 0
+
+    # ---- afterwards
+
+    def _called(self, ran: Ran, want: RunResult, log: int) -> int | None:
+        """The number of the last call in the gates' log, when all calls are as they should be; None when one is not."""
+        shadow, end, _, lost = ran.gates
+        if ran.used != len(want.calls) or shadow != gates.SHADOW_START or lost:
+            return None
+        entries, at = ran.entries, 0
+        for number, call in enumerate(want.calls):
+            entered = bisect_right(want.entries, number, key=_after) if want.entries else 0
+            key = entries[at : at + 8], entries[at + script.WHERE : at + script.FOUND]
+            insn = self._calls[key] if key in self._calls else self._look(*key)
+            found = _words(1 + len(call.args)).pack(
+                gates.LOG_START + (log + entered) * gates.RECORD_SIZE, *call.args
+            )
+            if insn is None or insn != call.insn:
+                return None
+            if entries[at + script.FOUND : at + script.FOUND + len(found)] != found:
+                return None
+            at += script.ENTRY_SIZE
+        last = log + len(want.entries)
+        if end != gates.LOG_START + last * gates.RECORD_SIZE:
+            return None
+        raw = self._machine.gates.raw(log, last) if want.entries else b""
+        for number, entry in enumerate(want.entries):
+            if not self._entered(raw[number * gates.RECORD_SIZE :][: gates.RECORD_SIZE], entry):
+                return None
+        return last
+
+    def _look(self, stub: bytes, where: bytes) -> int | None:
+        """The instruction of a call, None when a rule is broken there or none is known."""
+        ret, rsp, _, flags = _words(4).unpack(where)
+        addr = addresses.STUBS + int.from_bytes(stub, "little") * addresses.STUB_SIZE
+        site = self._code.call_site(ret, addr)
+        found = None
+        if site is not None and addresses.STACK <= rsp <= _TOP - 8 and rsp % 8 == 0:
+            found = None if checks.at_call(rsp, flags, self._rules, site, "") else site.insn
+        self._calls[stub, where] = found
+        return found
+
+    def _entered(self, raw: bytes, want: Entry) -> bool:
+        """Whether a record of a gate is the call that is wanted."""
+        head = raw[: gates.R_ARGS]
+        if head not in self._entries:
+            self._entries[head] = self._look_at_gate(head)
+        if self._entries[head] != (want.insn, want.function):
+            return False
+        *args, rax, done = _words(14).unpack_from(raw, gates.R_ARGS)
+        if len(want.args) > len(args) or done != 1 or (want.ret is not None and rax != want.ret):
+            return False
+        return all(one is None or one == other for one, other in zip(want.args, args, strict=False))
+
+    def _look_at_gate(self, head: bytes) -> tuple[int | None, int]:
+        """Instruction of the call and first one of the function; (None, -1) when a rule is broken or nothing known."""
+        number, ret, _, rsp, _, flags = _words(6).unpack(head)
+        function = self._code.behind_gate(number)
+        site = self._code.call_site(ret, gates.gate(number))
+        if function is None or site is None or function.image is None:
+            return None, -1
+        if checks.at_call(rsp, flags, self._rules, site, function.name):
+            return None, -1
+        verified = function.image.verified
+        start = verified.origin[verified.subprogs[function.number].start]
+        return site.insn, function_of(verified.program, start)
+
+    def _finished(self, raw: bytes, want: RunResult, finish: Finish) -> bool:
+        """Whether registers at the exit and results are as they should be."""
+        rest = raw[8:]
+        if rest not in self._exits:
+            if checks.at_exit(control.exit_of(raw), ""):
+                return False
+            self._exits.add(rest)
+        done = finish(int.from_bytes(raw[:8], "little"))
+        return (
+            done.retval == want.retval
+            and done.errno == want.errno
+            and done.data_out == want.data_out
+            and done.ctx_out == want.ctx_out
+        )
+
+
+def _stubs(symbols: Mapping[str, int]) -> dict[str, tuple[int, int, int, int | None]]:
+    """Of callees that a script can answer for: number of the stub, arguments, words on the stack, what rax holds if no result."""
+    out: dict[str, tuple[int, int, int, int | None]] = {}
+    twice = set()
+    for symbol, addr in symbols.items():
+        number, rest = divmod(addr - addresses.STUBS, addresses.STUB_SIZE)
+        if rest or not 0 <= number < addresses.STUB_COUNT:
+            continue
+        callee = callee_of(symbol)
+        if callee.name in out:
+            twice.add(callee.name)
+        if _scriptable(callee):
+            void = addresses.POISON["rax"] if callee.void else None
+            out[callee.name] = (number, callee.nargs, callee.stack_words, void)
+    for name in twice:
+        del out[name]
+    return out
+
+
+def _lowest(code: CodeMap) -> int:
+    """The lowest address of the stack that the program needs, with room to spare, were all functions to call each other."""
+    deep = sum(
+        one.image.functions[one.number].frame.size + 64 for one in code.functions if one.image is not None
+    )
+    return max(addresses.STACK, addresses.STACK + addresses.THREAD_SIZE - 256 - -(-deep // 8) * 8)
+
+
+def _whole_words(view: memoryview) -> bytes:
+    data = bytes(view)
+    return data if len(data) % 8 == 0 else data + bytes(-len(data) % 8)
+
+
+def _put_back(views: Sequence[memoryview], data: bytes) -> None:
+    """The objects as they were right after a run."""
+    at = 0
+    for view in views:
+        view[:] = data[at : at + len(view)]
+        at += -(-len(view) // 8) * 8
