@@ -65,7 +65,8 @@ def _places(
     converted = {slot for slot in range(sub.start, sub.end) if verified.origin[slot] in verified.converted}
     if alike:
         for slot in sorted(converted):
-            yield range(slot, slot + 1), *ours.offsets[slot - sub.start : slot - sub.start + 2]
+            at = slot - sub.start
+            yield range(slot, slot + 1), ours.offsets[at], ours.offsets[at + 1]
         return
     frame = recognise(insns)
     if frame is None or not converted:

@@ -156,7 +156,8 @@ class Watch:
             self._dead = {"rax", *_CLOBBERED} - {"rdi"}
             return
         # What the caller never set is nothing for the callee either; a stub sets all five.
-        gated = self._target is not None and gates.number_of(self._target) is not None
+        called = self._target if self._use.kind == uses.CALL else None  # else a helper calls back once more
+        gated = called is not None and gates.number_of(called) is not None
         unset = self._dead & _FIVE if gated else set()
         act.uncalled = not gated
         self._dead = {"r10", "r11"} | unset
