@@ -10,6 +10,7 @@ from bpf.errors import BpfemuError, InputError, InternalError
 from emu.commands.batch import batch
 from emu.commands.common import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, fail
 from emu.commands.debug import debug
+from emu.commands.export import export_command
 from emu.commands.fuzz import fuzz
 from emu.commands.jit import jit
 from emu.commands.mutants import mutants
@@ -30,7 +31,7 @@ def bpfemu() -> None:
     """
 
 
-for command in (run, verify, jit, debug, batch, replay, selftest, fuzz, mutants, trace):
+for command in (run, verify, jit, debug, batch, replay, selftest, fuzz, export_command, mutants, trace):
     bpfemu.add_command(command)
 
 

@@ -3,7 +3,7 @@
 They only propose: a wrong answer costs a candidate, never a wrong result. Knows forms (bpf.opcodes), no semantics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from bpf import isa
@@ -94,7 +94,37 @@ def well_formed(draft: Draft) -> bool:
 
 
 def live_after(draft: Draft, first: int, end: int) -> list[int]:
-    """For each item of the function `first` to `end` - 1 the bits of the registers that are read later on."""
+    """For each item of the function `first` to `end` - 1 the bits of the registers that are read later on.
+
+    A call of a function of the program reads what that function does, another call all of r1 to r5.
+    """
+    return _liveness(draft, first, end, entry_reads(draft))[1]
+
+
+def entry_reads(draft: Draft) -> dict[int, int]:
+    """For each function, by its first item, the bits of the registers that it reads before it writes them."""
+    reads = dict.fromkeys((first for first, _ in draft.bounds()), 0)
+    changed = True
+    while changed:
+        changed = False
+        for first, end in draft.bounds():
+            found = _liveness(draft, first, end, reads)[0][0] & _CALL_READS
+            changed |= found != reads[first]
+            reads[first] = found
+    return reads
+
+
+def _reads(draft: Draft, index: int, functions: Mapping[int, int]) -> int:
+    item = draft.items[index]
+    if item.calls_function and item.target is not None:
+        return functions.get(draft.find(item.target), _CALL_READS)
+    return registers(item.insn)[0]
+
+
+def _liveness(
+    draft: Draft, first: int, end: int, functions: Mapping[int, int]
+) -> tuple[list[int], list[int]]:
+    """(before, after) each item: bits of registers that may still be read."""
     after = [0] * (end - first)
     before = [0] * (end - first)
     changed = True
@@ -104,47 +134,12 @@ def live_after(draft: Draft, first: int, end: int) -> list[int]:
             alive = 0
             for at in successors(draft, index):
                 alive |= before[at - first] if first <= at < end else 0
-            read, written = registers(draft.items[index].insn)
-            entering = (alive & ~written) | read
+            written = registers(draft.items[index].insn)[1]
+            entering = (alive & ~written) | _reads(draft, index, functions)
             if (alive, entering) != (after[index - first], before[index - first]):
                 after[index - first], before[index - first] = alive, entering
                 changed = True
-    return after
-
-
-def undefined_reads(draft: Draft) -> bool:
-    """Whether a register is surely read before anything is put into it: the verifier would refuse that."""
-    return any(_undefined(draft, first, end) for first, end in draft.bounds())
-
-
-def _undefined(draft: Draft, first: int, end: int) -> bool:
-    """Definite assignment, a register at a time for all at once: bits that every path has written."""
-    entry = 1 << isa.FP | (1 << 1 if first == 0 else _CALL_READS)
-    known: list[int | None] = [None] * (end - first)
-    known[0] = entry
-    work = [first]
-    while work:
-        index = work.pop()
-        state = known[index - first]
-        assert state is not None
-        insn = draft.items[index].insn
-        read, written = registers(insn)
-        if insn.code != isa.OP_CALL and read & ~state:
-            return True
-        if insn.code == isa.OP_CALL:
-            state &= ~_CALL_WRITES
-            written = 1
-        for at in successors(draft, index):
-            if first <= at < end:
-                met = (
-                    state | written
-                    if known[at - first] is None
-                    else (known[at - first] or 0) & (state | written)
-                )
-                if met != known[at - first]:
-                    known[at - first] = met
-                    work.append(at)
-    return False
+    return before, after
 
 
 def writes_one(insn: Insn) -> int | None:

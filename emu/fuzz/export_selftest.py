@@ -1,0 +1,433 @@
+"""A program as C in the manner of the kernel's BPF selftests: naked functions of inline assembly, annotated for test_loader.
+
+    NAME.c        the program, with what is expected of it; becomes NAME.bpf.o
+    btf__NAME.c   where functions have parameters: their names, which clang leaves out of naked functions' BTF
+
+Knows what test_loader gives a program (64 zero bytes, flags), and what C can say of maps.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from bpf import isa, progtypes
+from bpf.asm import Expectation
+from bpf.errors import InputError
+from bpf.kfuncs import KFUNCS, STRUCTS
+from bpf.maps import MapSpec, MapType
+from bpf.program import Program, Request, RunInput
+from bpf.proto import CType, FuncProto
+from emu.fuzz.export_asm import Names, body
+from emu.fuzz.finding import Finding
+from emu.fuzz.reduce.draft import Draft
+
+FLAGS: Final = {
+    1 << 0: "BPF_F_STRICT_ALIGNMENT",
+    1 << 1: "BPF_F_ANY_ALIGNMENT",
+    1 << 2: "BPF_F_TEST_RND_HI32",
+    1 << 3: "BPF_F_TEST_STATE_FREQ",
+    1 << 7: "BPF_F_TEST_REG_INVARIANTS",
+}
+DATA: Final = (None, bytes(64))  # what a packet program finds in test_loader's run
+MMAPABLE: Final = 1 << 10
+_RESERVED: Final = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "main",
+        "bool",
+        "true",
+        "false",
+    ]
+)
+
+
+def files(
+    request: Request,
+    others: Mapping[str, Program],
+    finding: Finding | None,
+    expectation: Expectation | None,
+    stem: str,
+) -> dict[str, str]:
+    """One or two C files. Raises InputError that says what C, libbpf or test_loader have no way to say."""
+    unit = _Unit(request, others, stem)
+    made = {f"{stem}.c": unit.source(finding, expectation)}
+    if unit.prototypes:
+        made[f"btf__{stem}.c"] = unit.names_source()
+    return made
+
+
+class _Unit:
+    """One source file in the making."""
+
+    def __init__(self, request: Request, others: Mapping[str, Program], stem: str) -> None:
+        self.request = request
+        self.stem = stem
+        self.programs = {request.program.name: request.program, **others}
+        self.taken: set[str] = set(KFUNCS)
+        self.titles = {
+            name: self._name(stem if name == request.program.name else name) for name in self.programs
+        }
+        self.maps: dict[str, tuple[MapSpec, str]] = {}
+        self.places: dict[tuple[str, int], str] = {}
+        self.prototypes: list[FuncProto] = []
+        self.kfuncs: dict[str, FuncProto] = {}
+
+    def bad(self, why: str) -> InputError:
+        return InputError(self.request.program.name, "", f"is no selftest: {why}")
+
+    def _name(self, wanted: str) -> str:
+        """A C identifier that nothing else has."""
+        plain = re.sub(r"\W", "_", wanted, flags=re.ASCII) or "f"
+        if plain[0].isdigit() or plain in _RESERVED or re.fullmatch(r"[rw]\d+", plain):
+            plain = f"f_{plain}"
+        name, number = plain, 2
+        while name in self.taken:
+            name, number = f"{plain}_{number}", number + 1
+        self.taken.add(name)
+        return name
+
+    # ---- the whole
+
+    def source(self, finding: Finding | None, expectation: Expectation | None) -> str:
+        """NAME.c."""
+        functions: list[str] = []
+        for name, program in reversed(self.programs.items()):
+            main = name == self.request.program.name
+            tags, notes = self._tags(expectation) if main else (["__auxiliary"], [])
+            functions += self._program(program, self.titles[name], tags, notes)
+        head = ["// SPDX-License-Identifier: GPL-2.0", *_comment(finding)]
+        head += ["#include <vmlinux.h>", "#include <bpf/bpf_helpers.h>", '#include "bpf_misc.h"', ""]
+        parts = [*head, *self._kfunc_lines(), *self._map_lines(), *functions]
+        parts.append(f'char _license[] SEC("license") = "{_c(self.request.program.license)}";')
+        return "\n".join(parts) + "\n"
+
+    def names_source(self) -> str:
+        """btf__NAME.c."""
+        parts = ["// SPDX-License-Identifier: GPL-2.0", f"/* Names of the parameters in {self.stem}.c. */"]
+        parts += ["#include <vmlinux.h>", "#include <bpf/bpf_helpers.h>", ""]
+        parts += _struct_lines(self.prototypes)
+        for proto in self.prototypes:
+            result = "" if proto.ret.kind == "void" else "\treturn 0;\n"
+            parts.append(f"{_declared(proto)}\n{{\n{result}}}\n")
+        return "\n".join(parts)
+
+    # ---- what is expected
+
+    def _tags(self, expectation: Expectation | None) -> tuple[list[str], list[str]]:
+        """(annotations, comments) of the program that is run."""
+        program = self.request.program
+        flags = program.prog_flags & ~_section(program, self.bad)[1]
+        unknown = flags & ~sum(FLAGS)
+        if unknown:
+            raise self.bad(f"there is no annotation for the flags {unknown:#x}")
+        tags = [f"__flag({name})" for bit, name in FLAGS.items() if flags & bit]
+        if expectation is None:
+            return tags, []
+        if not expectation.accepted:
+            message = f' __msg("{_c(expectation.message)}")' if expectation.message else ""
+            return [f"__failure{message}", *tags], []
+        note = self._odd_run()
+        if not expectation.retvals or note:
+            return ["__success", *tags], [note] if note and expectation.retvals else []
+        return [f"__success __retval({isa.sext(expectation.retvals[0], 32)})", *tags], []
+
+    def _odd_run(self) -> str:
+        """Why test_loader does not run the program as it was run here, "" when it does."""
+        run = self.request.runs[0] if self.request.runs else RunInput()
+        if run.data_in not in DATA or any(run.ctx_in or b"") or run.repeat > 1 or run.flags:
+            return "not run: test_loader cannot give it its input"
+        if any(
+            any(value) for spec in self.request.program.maps for _, value in spec.elems if not _is_data(spec)
+        ):
+            return "not run: test_loader cannot fill its maps"
+        return ""
+
+    # ---- code
+
+    def _program(self, program: Program, title: str, tags: list[str], notes: list[str]) -> Iterator[str]:
+        draft = Draft.of(program)
+        bounds = draft.bounds()
+        titles = {0: title}
+        protos: dict[int, FuncProto | None] = {}
+        for first, _ in bounds[1:]:
+            function = draft.function_at(first)
+            wanted = function.proto.name if function is not None else ""
+            titles[first] = self._name(wanted or f"f{first}")
+            protos[first] = None
+            if function is not None and function.proto.params:
+                protos[first] = FuncProto(titles[first], function.proto.ret, function.proto.params)
+        self._use_maps(program, draft)
+        for item in draft.items:
+            if item.calls_function and item.target is not None and draft.find(item.target) == 0:
+                raise self.bad("its main program is called as a function")
+            if item.kfunc is not None:
+                self._use_kfunc(item.kfunc[0])
+        names = Names(titles, self._map_titles(program), self._places(program))
+        for first, end in bounds[1:]:
+            function = draft.function_at(first)
+            static = function is None or not function.linkage
+            proto = protos[first] or FuncProto(titles[first], CType("int", "u64", 64), ())
+            if proto.params:
+                self.prototypes.append(proto)
+            yield f"__noinline __used __naked\n{'static ' if static else ''}{_declared(proto)}"
+            yield from _function(draft, first, end, names)
+        if any(proto for proto in protos.values()):
+            tags = [*tags, f'__btf_func_path("btf__{self.stem}.bpf.o")']
+        section = _section(program, self.bad)[0]
+        yield from (f"/* {note} */" for note in notes)
+        yield f'SEC("{_c(section)}")'
+        yield from tags
+        yield f"__naked void {title}(void)"
+        yield from _function(draft, *bounds[0], names)
+
+    def _use_kfunc(self, name: str) -> None:
+        if name not in KFUNCS:
+            raise self.bad(f"nothing is known of the kfunc {name}")
+        self.kfuncs[name] = KFUNCS[name].proto
+
+    def _kfunc_lines(self) -> Iterator[str]:
+        """Declarations, and the function without which clang writes no BTF of what only assembly calls."""
+        if not self.kfuncs:
+            return
+        yield from _struct_lines(self.kfuncs.values())
+        yield from (f"extern {_declared(proto)} __ksym;" for proto in self.kfuncs.values())
+        calls = [f"\t{name}({', '.join('0' for _ in proto.params)});" for name, proto in self.kfuncs.items()]
+        yield "\n".join(["", "void __kfunc_btf_root(void)", "{", *calls, "}", ""])
+
+    # ---- maps
+
+    def _use_maps(self, program: Program, draft: Draft) -> None:
+        """Give every map that is referred to a name; programs of a file share those of equal name."""
+        for item in draft.items:
+            number = item.map_index
+            if number is None:
+                continue
+            if number >= len(program.maps):
+                raise self.bad(f"it refers to map {number} of {len(program.maps)}")
+            spec = program.maps[number]
+            key = _key(program, number)
+            if key not in self.maps:
+                why = _unsayable(spec, {i.insn.src for i in draft.items if i.map_index == number})
+                if why:
+                    raise self.bad(why)
+                self.maps[key] = (spec, self._name(spec.name.strip(".").replace(".", "_") or f"map{number}"))
+            if item.insn.src == isa.PSEUDO_MAP_VALUE:
+                place = (key, item.high)
+                if place not in self.places:
+                    self.places[place] = self._name(f"{self.maps[key][1]}_{item.high}")
+
+    def _map_titles(self, program: Program) -> dict[int, str]:
+        found = {number: _key(program, number) for number in range(len(program.maps))}
+        return {number: self.maps[key][1] for number, key in found.items() if key in self.maps}
+
+    def _places(self, program: Program) -> dict[tuple[int, int], str]:
+        made = {}
+        for number in range(len(program.maps)):
+            for (key, off), name in self.places.items():
+                if key == _key(program, number):
+                    made[number, off] = name
+        return made
+
+    def _map_lines(self) -> Iterator[str]:
+        for key, (spec, title) in self.maps.items():
+            places = {off: name for (owner, off), name in self.places.items() if owner == key}
+            if places:
+                yield from _data_lines(spec, title, places)
+            else:
+                yield from self._declaration(spec, title)
+            yield ""
+
+    def _declaration(self, spec: MapSpec, title: str) -> Iterator[str]:
+        missing = [name for _, name in spec.progs if name not in self.titles]
+        if missing:
+            raise self.bad(f"program {missing[0]} is in a prog array, but not in this file")
+        yield from dict.fromkeys(f"void {self.titles[name]}(void);" for _, name in spec.progs)
+        yield "struct {"
+        yield f"\t__uint(type, BPF_MAP_TYPE_{MapType(spec.type).name});"
+        yield f"\t__uint(max_entries, {spec.max_entries});"
+        if spec.flags:
+            yield f"\t__uint(map_flags, {spec.flags:#x});"
+        if spec.extra:
+            yield f"\t__ulong(map_extra, {spec.extra:#x});"
+        if spec.key_size:
+            yield f"\t__uint(key_size, {spec.key_size});"
+        if not spec.progs:
+            if spec.value_size:
+                yield f"\t__uint(value_size, {spec.value_size});"
+            yield f'}} {title} SEC(".maps");'
+            return
+        yield "\t__array(values, void (void));"
+        yield f'}} {title} SEC(".maps") = {{'
+        rows = [f"[{index}] = (void *)&{self.titles[name]}" for index, name in spec.progs]
+        yield f"\t.values = {{ {', '.join(rows)} }},"
+        yield "};"
+
+
+def _key(program: Program, number: int) -> str:
+    spec = program.maps[number]
+    return spec.name or f"{program.name} {number}"
+
+
+def _is_data(spec: MapSpec) -> bool:
+    return spec.type == MapType.ARRAY and spec.max_entries == 1 and spec.key_size == 4
+
+
+def _unsayable(spec: MapSpec, sources: set[int]) -> str:
+    """Why C cannot declare the map as it is referred to, "" when it can."""
+    if spec.type not in MapType.__members__.values():
+        return f"there is no map type {spec.type}"
+    if spec.inner is not None or spec.inner_maps:
+        return "it has a map of maps"
+    if spec.freeze:
+        return "it has a frozen map"
+    if isa.PSEUDO_MAP_VALUE not in sources:
+        return "it has a map with BTF" if spec.btf_key or spec.btf_value else ""
+    if isa.PSEUDO_MAP_FD in sources:
+        return "it uses a map both as such and by the address of its values"
+    if not _is_data(spec) or spec.flags & ~MMAPABLE:
+        return "it takes the address of a value that is no global variable"
+    return ""
+
+
+def _data_lines(spec: MapSpec, title: str, places: Mapping[int, str]) -> Iterator[str]:
+    """The values of an array as a global variable, and a symbol for each byte that assembly refers to."""
+    data = next((value for key, value in reversed(spec.elems) if not any(key)), b"")
+    filled = f" = {{ {', '.join(map(str, data))} }}" if any(data) else ""
+    yield f'char {title}[{spec.value_size}] SEC(".data.{title}") __attribute__((aligned(8))){filled};'
+    for off, name in sorted(places.items()):
+        yield f'asm (".globl {name}; .type {name}, @object; .set {name}, {title} + {off};");'
+
+
+# ---------------------------------------------------------------- C
+
+
+def _function(draft: Draft, first: int, end: int, names: Names) -> Iterator[str]:
+    """The body of a naked function, braces included."""
+    names.used.clear()
+    lines = list(body(draft, first, end, names))
+    handed = [f"__imm({name})" if how == "imm" else f"__imm_addr({name})" for name, how in names.used.items()]
+    yield "{"
+    yield "\tasm volatile ("
+    yield from (f'{"" if _is_label(line) else chr(9)}\t"{_c(line)}"' for line in lines)
+    yield f"\t:: {', '.join(handed)}" if handed else "\t::"
+    yield "\t: __clobber_all);"
+    yield "}\n"
+
+
+def _is_label(line: str) -> bool:
+    return line.endswith(":")
+
+
+def _section(program: Program, bad: Callable[[str], InputError]) -> tuple[str, int]:
+    """(section, flags that it implies) of a program."""
+    if program.section and progtypes.find(program.section):
+        found = progtypes.find(program.section)
+        assert found is not None
+        return program.section, found.prog_flags
+    wanted = (program.prog_type, program.expected_attach_type)
+    for one in progtypes.SECTIONS:
+        plain = (
+            not one.flags & progtypes.SecFlag.ATTACH_BTF
+            and program.prog_flags & one.prog_flags == one.prog_flags
+        )
+        if (one.prog_type, one.attach_type) == wanted and plain:
+            return one.name.rstrip("+"), one.prog_flags
+    # test_loader loads an xdp program without its attach type as well as with it
+    for one in progtypes.SECTIONS:
+        if one.name == program.prog_type and not program.expected_attach_type:
+            return one.name, one.prog_flags
+    raise bad(f"no section makes a program of type {program.prog_type}")
+
+
+def _declared(proto: FuncProto) -> str:
+    params = ", ".join(_param(p.type, p.name) for p in proto.params) or "void"
+    return f"{_param(proto.ret, proto.name)}({params})"
+
+
+def _param(type_: CType, name: str) -> str:
+    text = _c_type(type_)
+    return f"{text}{name}" if text.endswith("*") else f"{text} {name}"
+
+
+def _c_type(type_: CType) -> str:
+    """A type that vmlinux.h has; integers by their width, pointers to what nobody looks at as void."""
+    const = "const " if type_.const and type_.kind != "ptr" else ""
+    match type_.kind:
+        case "ptr":
+            inner = _c_type(type_.to) if type_.to is not None else "void"
+            return f"{inner}*" if inner.endswith("*") else f"{inner} *"
+        case "int":
+            return (
+                f"{const}{'s' if type_.signed else 'u'}{type_.bits}"
+                if type_.bits <= 64
+                else f"{const}__int128"
+            )
+        case "enum":
+            return f"{const}{'s' if type_.signed else 'u'}{type_.bits}"
+        case "bool":
+            return f"{const}bool"
+        case "struct" | "union":
+            return f"{const}{type_.name}" if type_.name.startswith(type_.kind + " ") else f"{const}void"
+        case _:
+            return f"{const}{type_.kind}"
+
+
+def _struct_lines(protos: Iterable[FuncProto]) -> list[str]:
+    """Structs that vmlinux.h does not have, as far as they are known."""
+    found: dict[str, None] = {}
+    for proto in protos:
+        for type_ in (proto.ret, *(param.type for param in proto.params)):
+            while type_.kind == "ptr" and type_.to is not None:
+                type_ = type_.to
+            if type_.kind == "struct" and type_.name.startswith("struct "):
+                found[type_.name.removeprefix("struct ")] = None
+    known = [STRUCTS[name] for name in found if name in STRUCTS and name.startswith("okf_")]
+    return [
+        f"struct {one.name} {{ {' '.join(f'{_param(m.type, m.name)};' for m in one.members)} }};\n"
+        for one in known
+    ]
+
+
+def _comment(finding: Finding | None) -> Sequence[str]:
+    if finding is None:
+        return ()
+    text = f"{finding.oracle}: {finding.kind}: {finding.message}".replace("*/", "* /")
+    return (f"/* {text} */",)
+
+
+def _c(text: str) -> str:
+    """Text within a C string."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
