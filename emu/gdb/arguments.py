@@ -1,11 +1,14 @@
-"""Where the arguments of a function are, and how long: registers hold theirs until somebody writes them."""
+"""Where arguments and BPF registers of a function are, and how long: argument registers until somebody writes them."""
 
 from collections.abc import Iterator, Sequence
 
+from bpf import isa
 from bpf.proto import CType, Param
 from emu.gdb.cfi import NUMBERS
-from emu.gdb.debug_info import Parameter, Where
+from emu.gdb.debug_info import Variable, Where
+from emu.sandbox.images import Function
 from emu.sandbox.uses import CALL, use_of
+from jit.argflow import register
 from jit.decoder import new_decoder
 from jit.frame import WORD
 
@@ -13,12 +16,26 @@ REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 WORD_TYPE = CType("int", "u64", 64)
 
 
-def parameters(params: Sequence[Param], addr: int, ends: dict[str, int]) -> tuple[Parameter, ...]:
+def parameters(params: Sequence[Param], addr: int, ends: dict[str, int]) -> tuple[Variable, ...]:
     """The parameters of the function at `addr`. ends: register -> first address at which its argument is gone."""
     return tuple(
-        Parameter(param.name or f"arg{number}", param.type, _where(number, addr, ends))
+        Variable(param.name or f"arg{number}", param.type, _where(number, addr, ends))
         for number, param in enumerate(params, 1)
     )
+
+
+def registers(function: Function) -> tuple[Variable, ...]:
+    """r0 to r10 of a compiled function; r10 is there behind the instruction that makes it."""
+    assert function.image is not None
+    native, sub = function.image.functions[function.number], function.image.verified.subprogs[function.number]
+    if not native.offsets:
+        return ()  # another compiler has its registers where it likes
+    out = []
+    for number in range(isa.FP + 1):
+        start = (native.frame.body if sub.private_stack else native.frame.rbp_from) if number == isa.FP else 0
+        where = Where(NUMBERS[register(sub, number)], low=function.addr + start, high=function.end)
+        out.append(Variable(f"r{number}", WORD_TYPE, where))
+    return tuple(out)
 
 
 def unnamed(count: int) -> tuple[Param, ...]:
@@ -29,8 +46,8 @@ def unnamed(count: int) -> tuple[Param, ...]:
 def _where(number: int, addr: int, ends: dict[str, int]) -> Where:
     if number > len(REGISTERS):
         return Where(cfa=WORD * (number - len(REGISTERS) - 1))
-    register = REGISTERS[number - 1]
-    return Where(NUMBERS[register], low=addr, high=max(ends[register], addr + 1))
+    name = REGISTERS[number - 1]
+    return Where(NUMBERS[name], low=addr, high=max(ends[name], addr + 1))
 
 
 def ends_of(code: bytes, addr: int, entered: Sequence[int] = ()) -> dict[str, int]:
@@ -44,10 +61,10 @@ def ends_of(code: bytes, addr: int, entered: Sequence[int] = ()) -> dict[str, in
     while at < end and len(ends) < len(REGISTERS):
         use = use_of(code[at - addr : at - addr + 16], at)
         gone = REGISTERS if use.kind == CALL else use.writes & set(REGISTERS)
-        for register in gone:
-            ends.setdefault(register, at + 1)  # it is still there before the instruction
+        for name in gone:
+            ends.setdefault(name, at + 1)  # it is still there before the instruction
         at += use.size
-    return {register: ends.get(register, end) for register in REGISTERS}
+    return {name: ends.get(name, end) for name in REGISTERS}
 
 
 def _backward(code: bytes, addr: int) -> Iterator[int]:

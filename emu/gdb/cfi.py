@@ -18,6 +18,7 @@ NUMBERS: Final = {
         ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip")
     )
 }
+_LOST: Final = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # a call takes them away
 _CODE_UNIT, _DATA_UNIT = 1, -8
 _ADVANCE, _OFFSET = 0x40, 0x80
 _ADVANCE4, _UNDEFINED, _SAME, _DEF_CFA = 0x04, 0x07, 0x08, 0x0C
@@ -81,6 +82,7 @@ def debug_frame(functions: Sequence[Function]) -> bytes:
     start = (
         bytes((_DEF_CFA,)) + wire.uleb(NUMBERS["rsp"]) + wire.uleb(8) + bytes((_OFFSET | rip,)) + wire.uleb(1)
     )
+    start += b"".join(bytes((_UNDEFINED,)) + wire.uleb(NUMBERS[reg]) for reg in _LOST)
     head = wire.number(_CIE, 4) + b"\3" + wire.text("") + wire.uleb(_CODE_UNIT) + wire.sleb(_DATA_UNIT)
     out = wire.unit(_padded(head + wire.uleb(rip) + start))
     for function in functions:

@@ -10,7 +10,7 @@ from typing import Final
 from bpf.proto import CType
 from emu.gdb import wire
 
-_COMPILE_UNIT, _SUBPROGRAM, _PARAMETER = 0x11, 0x2E, 0x05
+_COMPILE_UNIT, _SUBPROGRAM, _PARAMETER, _VARIABLE = 0x11, 0x2E, 0x05, 0x34
 _BASE, _POINTER, _STRUCT, _UNION = 0x24, 0x0F, 0x13, 0x17
 (_NAME, _LOCATION, _BYTE_SIZE, _STMT_LIST, _LOW_PC, _HIGH_PC, _LANGUAGE, _COMP_DIR, _PRODUCER, _PROTOTYPED) = (
     0x03, 0x02, 0x0B, 0x10, 0x11, 0x12, 0x13, 0x1B, 0x25, 0x27,
@@ -47,8 +47,8 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """An argument. where: None if it is nowhere as a whole."""
+class Variable:
+    """An argument, or something else with a name. where: None if it is nowhere as a whole."""
 
     name: str
     type: CType
@@ -63,7 +63,8 @@ class Function:
     addr: int
     size: int
     ret: CType | None
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Variable, ...] = ()
+    variables: tuple[Variable, ...] = ()
     file: int = 0
     line: int = 0
     external: bool = True
@@ -134,7 +135,8 @@ class _Writer:
         return out + b"\0"
 
     def _function(self, function: Function) -> None:
-        places = [(one, self._type(one.type)) for one in function.parameters]
+        inside = [(_PARAMETER, one, self._type(one.type)) for one in function.parameters]
+        inside += [(_VARIABLE, one, self._type(one.type)) for one in function.variables]
         attributes: list[Attribute] = [
             (_NAME, _STRING, wire.text(function.name)),
             (_PROTOTYPED, _FLAG, b""),
@@ -149,13 +151,13 @@ class _Writer:
             attributes.append((_DECL_LINE, _UDATA, wire.uleb(function.line)))
         result = self._type(function.ret) if function.ret is not None else None
         attributes += _reference(result)
-        self._entry(_SUBPROGRAM, *attributes, children=bool(places))
-        for one, kind in places:
+        self._entry(_SUBPROGRAM, *attributes, children=bool(inside))
+        for tag, one, kind in inside:
             shown = [(_NAME, _STRING, wire.text(one.name)), *_reference(kind)]
             if one.where is not None:
                 shown.append(self._location(one.where))
-            self._entry(_PARAMETER, *shown)
-        if places:
+            self._entry(tag, *shown)
+        if inside:
             self._out.append(0)
 
     def _location(self, where: Where) -> Attribute:

@@ -15,7 +15,7 @@ from emu.sandbox.debug import Killed
 
 HOST: Final = "127.0.0.1"
 _SEND_SECONDS: Final = 60.0  # a client that takes nothing for so long has gone
-_LAST_SECONDS: Final = 5.0  # to take the last packet
+_LAST_SECONDS: Final = 2.0  # to take the last packet
 _WAITING: Final = 4096  # packets that a client may send ahead
 
 
@@ -59,8 +59,8 @@ class Channel:
         self._socket.settimeout(_SEND_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = Reader()
-        self._waiting: deque[bytes] = deque()
-        self._interrupted = self._ended = False
+        self._waiting: deque[bytes | None] = deque()  # None: an interrupt
+        self._ended = False
         self._last = b""
 
     def send(self, text: bytes) -> None:
@@ -69,18 +69,22 @@ class Channel:
         self._write(self._last)
 
     def receive(self) -> bytes:
-        """The text of the next packet, however long it takes to come."""
-        while not self._waiting:
-            self._read(None)
-        self._interrupted = False  # it came while the program stood
-        return self._waiting.popleft()
+        """The text of the next packet, however long it takes to come. Interrupts before it came while the program stood."""
+        while True:
+            while not self._waiting:
+                self._read(None)
+            text = self._waiting.popleft()
+            if text is not None:
+                return text
 
     def interrupted(self) -> bool:
         """Whether the client wants the program to stop. Takes no time when nothing has come."""
-        while len(self._waiting) < _WAITING and not self._interrupted and self._read(0.0):
+        while len(self._waiting) < _WAITING and None not in self._waiting and self._read(0.0):
             pass
-        found, self._interrupted = self._interrupted, False
-        return found
+        if None not in self._waiting:
+            return False
+        self._waiting.remove(None)
+        return True
 
     def stop_acks(self) -> None:
         """Packets are neither acknowledged nor looked over from now on."""
@@ -118,7 +122,7 @@ class Channel:
                         self._write(b"+")
                     self._waiting.append(text)
                 case Interrupt():
-                    self._interrupted = True
+                    self._waiting.append(None)
                 case Damaged():
                     self._write(b"-")
                 case Again():

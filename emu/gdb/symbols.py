@@ -14,7 +14,7 @@ from bpf.proto import CType
 from bpf.verified import Subprog, Verified
 from emu.gdb import arguments, cfi, debug_info, elf, lines
 from emu.gdb.sources import Line, Sources
-from emu.gdb.target import Target
+from emu.gdb.target import ENTRY, Target
 from emu.native import function_of
 from emu.sandbox import addresses
 from emu.sandbox.callees import callee_of
@@ -25,7 +25,6 @@ from jit.argflow import parameters
 from jit.frame import WORD
 from jit.image import Image, NativeFunction
 
-ENTRY: Final = "bpfemu_entry"  # what calls the program
 _STUBS: Final = "bpfemu_stub"  # what all stubs share
 _RETURN: Final = {"rip": -WORD}
 
@@ -45,7 +44,7 @@ class Symbols:
         self._images = target.images
         names = {(self._number(one.image), _start(one)): one.name for one in self._functions if one.image}
         programs = [image.verified.program for image in self._images]
-        self._sources = Sources(programs, names, f"{path.stem}.bpf.txt", folders, c_lines=c_lines)
+        self._sources = Sources(programs, names, f"{path.stem}.bpf.s", folders, c_lines=c_lines)
         self._files: dict[str, int] = {}
         self._stubs, self._natives, self._variables = self._kernel()
 
@@ -120,7 +119,8 @@ class Symbols:
         for one in self._functions:
             yield elf.Symbol(one.name, one.addr, len(one.code), section=".text")
         for name, addr in self._stubs.items():
-            yield elf.Symbol(name, addr, addresses.STUB_SIZE, section=".text.kernel")
+            for alias in dict.fromkeys((name, callee_of(name).name)):
+                yield elf.Symbol(alias, addr, addresses.STUB_SIZE, section=".text.kernel")
         for name, addr in self._natives.items():
             yield elf.Symbol(name, addr, addresses.STUB_SIZE, section=".text.kernel")
         for name, addr in self._variables.items():
@@ -168,6 +168,7 @@ class Symbols:
             len(function.code),
             _result(verified, function.number),
             arguments.parameters(params, function.addr, ends),
+            tuple(one for one in arguments.registers(function) if one.name not in {p.name for p in params}),
             self._file(head.file),
             head.number,
             sub.kind != "static",

@@ -10,6 +10,7 @@ from emu.sandbox.machine import Stop
 from emu.sandbox.sandbox import Sandbox
 from jit.image import Image
 
+ENTRY = "bpfemu_entry"  # what calls the program
 _ALONE = 10.0  # seconds of a run that nobody holds any more
 Field = tuple[int, bytes, bytes]  # address, bytes, and what is shown for them
 

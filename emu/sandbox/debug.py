@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final, Literal, Protocol
 
 from bpf.errors import InternalError
-from emu.sandbox import addresses, gates
+from emu.sandbox import addresses, gates, native
 from emu.sandbox.machine import Machine, Stop
 from jit.decoder import new_decoder
 
@@ -160,6 +160,10 @@ class DebugMachine(Machine):
         if self.watchdog.end():
             return Pause("timeout", stop=self._seen(error, timeout=True))
         pause, self._pause = self._pause, None
+        if error in native.FETCH_ERRORS and self.cpu.read("rip") in self.breakpoints:
+            return Pause(
+                "breakpoint", self.cpu.read("rip")
+            )  # where gdb lets a function return that it calls itself
         if pause is not None or self._is_clean(error, timeout=False):
             return pause
         return Pause("trap", stop=self._seen(error, timeout=False))
@@ -280,6 +284,11 @@ class DebugMachine(Machine):
                 self._wanted = self._wanted or Pause("watch", one.addr, one.access)
 
     # ---- what the debugger sees and changes
+
+    @property
+    def checks_on(self) -> bool:
+        """Whether precise mode follows the run."""
+        return self.on_step is not None
 
     @property
     def pc(self) -> int:
