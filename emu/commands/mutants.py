@@ -1,7 +1,12 @@
-"""`bpfemu mutants`: known faults of the JIT, planted one at a time, and which check kills each."""
+"""`bpfemu mutants`: known faults of the engines, planted one at a time, and what kills each.
+
+Without an option the faults of the JIT, on fixed programs: which check of the sandbox sees each. With --campaign those of all
+layers, on generated programs: which oracle finds each, after how many.
+"""
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.table import Table
@@ -10,24 +15,124 @@ from rich.text import Text
 from bpf.errors import InputError
 from bpf.request import to_request
 from emu.commands.common import AGREES, DIFFERS, console, emit_json, shown
-from emu.mutants import MUTANTS, Campaign, Mutant, Result
+from emu.commands.hunting import hunt_faults
+from emu.mutants import ALL, Campaign, Mutant, Result
 from emu.report import fits, say
+
+LAYERS = ("jit", "verifier", "interp")
 
 
 @click.command()
 @click.option("--name", "names", multiple=True, metavar="NAME", help="This mutant only (repeatable).")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    type=click.Choice(LAYERS),
+    help="Faults of this engine only (repeatable).",
+)
 @click.option("--list", "as_list", is_flag=True, help="List the catalogue; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def mutants(names: tuple[str, ...], as_list: bool, as_json: bool) -> None:
-    """Plant known faults in the JIT, and show which check of the sandbox kills each.
+@click.option(
+    "--campaign",
+    is_flag=True,
+    help="Generated programs and all layers, until an oracle of `bpfemu fuzz` finds each.",
+)
+@click.option(
+    "--cases",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    help="--campaign: generated programs, at most.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="--campaign: of the generated programs.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="--campaign: processes."
+)
+@click.option(
+    "--generator",
+    "generators",
+    multiple=True,
+    metavar="NAME",
+    help="--campaign: this generator only (repeatable).",
+)
+@click.option(
+    "--tries",
+    type=click.IntRange(0),
+    default=2000,
+    show_default=True,
+    help="--campaign: programs tried to make a found one small; 0 leaves all as they are.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="--campaign: folder for the reduced programs, NAME.bpf each.",
+)
+def mutants(
+    names: tuple[str, ...],
+    layers: tuple[str, ...],
+    as_list: bool,
+    as_json: bool,
+    campaign: bool,
+    **hunting: Any,
+) -> None:  # fmt: skip
+    """Plant known faults, and show what kills each.
 
-    A fixed set of programs runs with every mutant: in fast mode first, then in precise mode, which says where. Exit status: 0
-    all are killed by the check that is meant to, and nothing is found without a mutant; 1 otherwise.
+    A fixed set of programs runs with every fault of the JIT: in fast mode first, then in precise mode, which says where. With
+    --campaign generated programs run with the faults of all engines, until an oracle finds something that it does not find
+    without the fault. Exit status: 0 all are killed by the check that is meant to (--campaign: by any), and nothing is found
+    without a mutant; 1 otherwise.
     """
-    chosen = _chosen(names)
+    if campaign or as_list:
+        chosen = _chosen(names, layers or LAYERS)
+    else:
+        chosen = _chosen(names, layers or ("jit",))
+        if any(mutant.layer != "jit" for mutant in chosen):
+            raise InputError(
+                "mutants", "", "only faults of the JIT run on fixed programs; the others need --campaign"
+            )
     if as_list:
         _list(chosen)
+    elif campaign:
+        sys.exit(hunt_faults(chosen, as_json=as_json, **hunting))
+    else:
+        sys.exit(_fixed(chosen, as_json))
+
+
+def _chosen(names: Sequence[str], layers: Sequence[str]) -> tuple[Mutant, ...]:
+    known = {mutant.name: mutant for mutant in ALL}
+    for name in names:
+        if name not in known:
+            raise InputError("--name", repr(name), "is no mutant; --list shows them all")
+    if names:
+        return tuple(known[name] for name in dict.fromkeys(names))
+    return tuple(mutant for mutant in ALL if mutant.layer in layers)
+
+
+def _list(chosen: Sequence[Mutant]) -> None:
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("mutant", "engine", "class", "killed by", "what goes wrong"):
+        table.add_column(column, no_wrap=True)
+    for mutant in chosen:
+        table.add_row(mutant.name, mutant.layer, mutant.kind, mutant.check, mutant.what)
+    if fits(out, table):
+        out.print(table)
         return
+    for mutant in chosen:
+        say(out, f"{mutant.name} ({mutant.layer}, {mutant.kind}, {mutant.check}): {mutant.what}")
+
+
+# ---- fixed programs
+
+
+def _fixed(chosen: Sequence[Mutant], as_json: bool) -> int:
     campaign = Campaign()
     baseline = campaign.baseline()
     results: list[Result] = []
@@ -46,29 +151,7 @@ def mutants(names: tuple[str, ...], as_list: bool, as_json: bool) -> None:
     if stopped is not None:
         sys.stdout.flush()
         raise stopped
-    sys.exit(AGREES if not baseline and all(one.as_meant for one in results) else DIFFERS)
-
-
-def _chosen(names: tuple[str, ...]) -> tuple[Mutant, ...]:
-    known = {mutant.name: mutant for mutant in MUTANTS}
-    for name in names:
-        if name not in known:
-            raise InputError("--name", repr(name), "is no mutant; --list shows them all")
-    return tuple(known[name] for name in dict.fromkeys(names)) if names else MUTANTS
-
-
-def _list(chosen: Sequence[Mutant]) -> None:
-    out = console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("mutant", "class", "killed by", "what goes wrong"):
-        table.add_column(column, no_wrap=True)
-    for mutant in chosen:
-        table.add_row(mutant.name, mutant.kind, mutant.check, mutant.what)
-    if fits(out, table):
-        out.print(table)
-        return
-    for mutant in chosen:
-        say(out, f"{mutant.name} ({mutant.kind}, {mutant.check}): {mutant.what}")
+    return AGREES if not baseline and all(one.as_meant for one in results) else DIFFERS
 
 
 def _json(campaign: Campaign, result: Result) -> dict[str, object]:

@@ -18,6 +18,7 @@ from emu.compare import compare, without_inlined
 from emu.fuzz.finding import Finding
 from emu.fuzz.judge import Crashed, Judge, first_findings, guarded
 from emu.fuzz.oracles import Exam
+from emu.fuzz.reduce import Budget, reduce
 from emu.fuzz.sample import Sample
 from emu.mutants.mutant import Mutant, planted
 from emu.pipeline import Case, Options, Pipeline
@@ -38,19 +39,21 @@ _RECORDED: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How a fault showed up. cases: how many it took, this one included. seconds: of processor time with the fault planted."""
+    """How a fault showed up. number: of the case, from 1. reduced, others: the program made small, None where that failed."""
 
     sample: Sample
     finding: Finding
-    cases: int
-    seconds: float
+    number: int
+    reduced: Request | None = None
+    others: Mapping[str, Program] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Hunted:
-    """What became of a fault. found: None while it lives; then cases and seconds say how long it was looked for."""
+    """What became of a fault. found: None while it lives. cases: with which it was looked for, the last one included;
+    seconds: processor time of these with the fault planted."""
 
-    mutant: Mutant
+    name: str
     found: Found | None = None
     cases: int = 0
     seconds: float = 0.0
@@ -66,9 +69,9 @@ class Hunt:
     baseline: list[tuple[str, Finding]] = field(default_factory=list)
 
     @property
-    def living(self) -> list[Mutant]:
+    def living(self) -> list[str]:
         """Faults that nothing has found yet."""
-        return [one.mutant for one in self.hunted.values() if one.found is None]
+        return [name for name, one in self.hunted.items() if one.found is None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,14 @@ class Hunter:
 
     def hunt(self, mutants: Sequence[Mutant], samples: Iterator[Sample], cases: int) -> Iterator[Hunt]:
         """Until all are found or `cases` are over; gives the state of things after each chunk."""
-        state = Hunt({mutant.name: Hunted(mutant) for mutant in mutants})
+        state = Hunt({mutant.name: Hunted(mutant.name) for mutant in mutants})
         while state.living and state.cases < cases:
             ready = self._chunk(samples, min(CHUNK, cases - state.cases), state)
-            for mutant in state.living:
-                state.hunted[mutant.name] = self._with(mutant, ready, state.hunted[mutant.name], state.cases)
+            living = set(state.living)
+            for mutant in mutants:
+                if mutant.name in living:
+                    before = state.hunted[mutant.name]
+                    state.hunted[mutant.name] = self._with(mutant, ready, before, state.cases)
             yield state
 
     def _chunk(self, samples: Iterator[Sample], count: int, state: Hunt) -> list[_Ready]:
@@ -128,8 +134,7 @@ class Hunter:
                 finding = self._finding(mutant, one)
                 if finding is not None:
                     seconds = before.seconds + process_time() - started
-                    found = Found(one.sample, finding, one.number, seconds)
-                    return replace(before, found=found, cases=one.number, seconds=seconds)
+                    return Hunted(mutant.name, Found(one.sample, finding, one.number), one.number, seconds)
         return replace(before, cases=cases, seconds=before.seconds + process_time() - started)
 
     def _finding(self, mutant: Mutant, ready: _Ready) -> Finding | None:
@@ -191,13 +196,21 @@ class Hunter:
         expected = without_inlined(case.interp, case.image.verified.inlined)
         return replace(case, difference=compare(expected, case.sandbox, case.request.program.maps))
 
+    # ---- the program that shows it
 
-def only_with_fault(
-    mutant: Mutant, judge: Judge, request: Request, others: Mapping[str, Program], finding: Finding
-) -> bool:
-    """Whether a program shows the finding with the fault, and nothing like it without."""
-    with planted(mutant):
-        shown = any(one.alike(finding) for one in judge.judge(request, others, thorough=True).findings)
-    return shown and not any(
-        one.alike(finding) for one in judge.judge(request, others, thorough=True).findings
-    )
+    def reduced(self, mutant: Mutant, hunted: Hunted, budget: Budget | None = None) -> Hunted:
+        """With the program made as small as it goes; as it was where a small one shows the same without the fault."""
+        found = hunted.found
+        if found is None:
+            return hunted
+        sample = found.sample
+        with planted(mutant):
+            small = reduce(sample.request, sample.others, found.finding, self._judge, budget)
+        if not small.reproduced or self._shows(small.request, small.others, found.finding):
+            return hunted
+        small_found = Found(sample, small.finding, found.number, small.request, small.others)
+        return replace(hunted, found=small_found)
+
+    def _shows(self, request: Request, others: Mapping[str, Program], finding: Finding) -> bool:
+        judged = self._judge.judge(request, others, thorough=True)
+        return any(one.alike(finding) for one in judged.findings)

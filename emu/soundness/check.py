@@ -35,8 +35,11 @@ class Breach:
     text: str = ""
 
     def __str__(self) -> str:
+        place = f"{self.program}, run {self.run + 1}, insn {self.insn} {self.text}"
+        if self.where in ("pc", "fault"):
+            return f"{place}: {self.abstract}"
         value = "undefined" if self.value is None else f"{self.value:#x}"
-        return f"{self.program}, run {self.run + 1}, insn {self.insn} {self.text}: {self.where} is {value}, not {self.abstract}"
+        return f"{place}: {self.where} is {value}, not {self.abstract}"
 
 
 @dataclass(frozen=True, slots=True)
