@@ -10,6 +10,7 @@ from benchmarks.generated import generate
 from bpf import isa
 from bpf.asm import parse
 from bpf.program import Request
+from emu.compare import compare
 from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES, Exam
 from emu.pipeline import Options, Pipeline
@@ -91,6 +92,24 @@ def test_generated_programs(mode: str) -> None:
         assert judged.findings == ()
         accepted += not judged.case.rejected
     assert accepted > 20
+
+
+def test_stack_that_nobody_wrote(pipeline: Pipeline) -> None:
+    """What a program reads there may differ; that it stores it elsewhere, too."""
+    text = "prog tc\nint main(void *ctx):\n    r0 = *(u64 *)(r10 -8)\n    {}    exit\n"
+    request = request_of(text.format(""))
+    case = pipeline.run(request)
+    assert case.interp is not None
+    assert case.sandbox is not None
+    (run,) = case.sandbox.runs
+    other = replace(case.sandbox, runs=(replace(run, retval=1, r0=1),))
+    apart = replace(case, sandbox=other, difference=compare(case.interp, other))
+    assert found(Exam(request, {}, apart, pipeline), "engines") == []
+    known = request_of(text.format("r0 = 0\n"))
+    assert found(
+        Exam(known, {}, replace(apart, request=known, interp=pipeline.interpret(known, {})), pipeline),
+        "engines",
+    ) == ["retval"]
 
 
 # ---- holes of the kernel are found in kernel mode, and not in strict mode
