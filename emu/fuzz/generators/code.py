@@ -21,7 +21,8 @@ ST_DW = isa.ST | isa.MEM | isa.DW
 
 
 @lru_cache(maxsize=1 << 16)
-def _insn(code: int, dst: int, src: int, off: int, imm: int) -> Insn:
+def insn_of(code: int, dst: int, src: int, off: int, imm: int) -> Insn:
+    """The instruction; most are met again and again, and making one is slow."""
     return Insn(code, dst, src, off, imm)
 
 
@@ -144,7 +145,7 @@ def link(
         for row, callee in code.calls:
             op, dst, src, off, _ = code.rows[row]
             code.rows[row] = (op, dst, src, off, starts[callee] - start - row - 1)
-        insns += [_insn(*row) for row in code.rows]
+        insns += [insn_of(*row) for row in code.rows]
         kfuncs += [KfuncRef(start + row, kfunc, module) for row, kfunc, module in code.kfuncs]
     btf, ids = btf_of([signature for signature, _ in functions])
     info = tuple(
