@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bpf.helpers import HELPERS, VARIANTS
-from bpf.kfuncs import KFUNCS
+from bpf.kfuncs import KFUNCS, Kfunc
 from bpf.proto import FuncProto
 from emu.runtime.callback import HelperResult
 from emu.runtime.internals import INTERNALS, helper_behind
@@ -59,6 +59,17 @@ class Callee:
 
 def callee_of(symbol: str) -> Callee:
     """The function behind a symbol; symbols are the kernel's names. A map type's own operation is its helper."""
+    row = KFUNCS.get(symbol)
+    known = _known.get(symbol)
+    if known is None or known[0] is not row:  # kfuncs may be added, and be replaced
+        known = _known[symbol] = row, _find(symbol)
+    return known[1]
+
+
+_known: dict[str, tuple[Kfunc | None, Callee]] = {}
+
+
+def _find(symbol: str) -> Callee:
     if symbol in INTERNALS:
         return Callee(symbol, "internal", INTERNALS[symbol][0])
     number = _NUMBERS.get(symbol) or helper_behind(symbol)

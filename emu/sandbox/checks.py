@@ -59,9 +59,12 @@ def at_exit(found: Exit, function: str) -> list[Violation]:
 
 def at_call(rsp: int, flag_word: int, checks: Checks, site: Site | None, callee: str) -> list[Violation]:
     """What is wrong when a stub is entered; rsp points to the return address."""
+    misaligned = (rsp + 8) % checks.align
+    if not misaligned and not flag_word & (control.DIRECTION | control.LASTING):
+        return []
     function = site.function.name if site else ""
     out = flags(flag_word, site, function)
-    if (rsp + 8) % checks.align:
+    if misaligned:
         want = (rsp + 8) // checks.align * checks.align - 8
         what = f"rsp at the call of {callee}, for {checks.align}-byte alignment"
         out.append(violation("stack-alignment", site, function, want, rsp, what))
@@ -156,7 +159,7 @@ def stack_pointer(found: int, expected: int, site: Site | None, function: str) -
 
 def flags(word: int, site: Site | None, function: str) -> list[Violation]:
     """Direction flag set, or flags that outlive the program."""
-    out = []
+    out: list[Violation] = []
     if word & control.DIRECTION:
         out.append(violation("direction-flag", site, function, 0, 1, "direction flag"))
     if word & control.LASTING:

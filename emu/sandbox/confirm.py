@@ -35,6 +35,7 @@ from emu.sandbox.script import Ran, Run
 _AT_ONCE: Final = 256  # runs of one native call
 _OBJECTS: Final = ("packet", "ctx", "heap")
 _after: Final = attrgetter("after")
+_clean_exits: set[bytes] = set()  # all but rax, of any program: they differ in arithmetic flags only
 _SCALARS: Final = frozenset({"int", "bool", "enum"})
 _TOP: Final = addresses.STACK + addresses.STACK_SIZE
 
@@ -52,6 +53,7 @@ def _scalar_helper(number: int) -> bool:
     )
 
 
+@cache
 def _scriptable(callee: Callee) -> bool:
     """Whether a callee neither reads nor writes the program's memory: numbers in, a number out."""
     if callee.kind == "helper":
@@ -72,10 +74,8 @@ class Confirmer:
         self._world = world
         self._code = code
         self._rules = rules
-        self._low = _lowest(code)
         self._calls: dict[tuple[bytes, bytes], int | None] = {}
         self._entries: dict[bytes, tuple[int | None, int]] = {}
-        self._exits: set[bytes] = set()
         self._stubs = _stubs(symbols)
         self._fits = not (rules.extended or rules.dirty or machine.precise) and not any(
             one.image is None or redzone.accesses(one) for one in code.functions
@@ -103,9 +103,12 @@ class Confirmer:
             return 0
         objects = world.memory.within(_OBJECTS)
         asked, finishing = self._prepared(runs, wanted, first, ctx, objects)
-        while asked and not self._machine.script.write(asked, self._low):
+        low = (
+            _lowest(self._code) if len(asked) > 1 else script.NO_FILL
+        )  # a single run's stack is filled anyway
+        while asked and not self._machine.script.write(asked, low):
             del asked[len(asked) // 2 :]
-        if not asked or not self._execute(len(asked)):
+        if not asked or not self._execute(low):
             return 0
         log = 0
         views = [one.view for one in objects] if len(asked) > 1 else []
@@ -167,8 +170,8 @@ class Confirmer:
 
     # ---- natively
 
-    def _execute(self, count: int) -> bool:
-        """All runs of the script; whether nothing came between, and they had one another's stack."""
+    def _execute(self, low: int) -> bool:
+        """All runs of the script; whether nothing came between, and no run touched the stack below `low`."""
         machine = self._machine
         broken: list[bool] = []
         machine.on_broken = lambda: broken.append(True)
@@ -178,7 +181,7 @@ class Confirmer:
             machine.on_broken = None
         if not stop.done or broken or machine.script.left:
             return bool(self._no())
-        return count == 1 or machine.untouched(self._low) or bool(self._no())
+        return low == script.NO_FILL or machine.untouched(low) or bool(self._no())
 
     def _no(self) -> int:
         self._machine.restore()
@@ -219,8 +222,9 @@ class Confirmer:
         addr = addresses.STUBS + int.from_bytes(stub, "little") * addresses.STUB_SIZE
         site = self._code.call_site(ret, addr)
         found = None
-        if site is not None and addresses.STACK <= rsp <= _TOP - 8 and rsp % 8 == 0:
-            found = None if checks.at_call(rsp, flags, self._rules, site, "") else site.insn
+        in_stack = addresses.STACK <= rsp <= _TOP - 8 and rsp % 8 == 0
+        if site is not None and in_stack and not checks.at_call(rsp, flags, self._rules, site, ""):
+            found = site.insn
         self._calls[stub, where] = found
         return found
 
@@ -252,10 +256,10 @@ class Confirmer:
     def _finished(self, raw: bytes, want: RunResult, finish: Finish) -> bool:
         """Whether registers at the exit and results are as they should be."""
         rest = raw[8:]
-        if rest not in self._exits:
+        if rest not in _clean_exits:
             if checks.at_exit(control.exit_of(raw), ""):
                 return False
-            self._exits.add(rest)
+            _clean_exits.add(rest)
         done = finish(int.from_bytes(raw[:8], "little"))
         return (
             done.retval == want.retval
@@ -268,19 +272,17 @@ class Confirmer:
 def _stubs(symbols: Mapping[str, int]) -> dict[str, tuple[int, int, int, int | None]]:
     """Of callees that a script can answer for: number of the stub, arguments, words on the stack, what rax holds if no result."""
     out: dict[str, tuple[int, int, int, int | None]] = {}
-    twice = set()
+    names = []
     for symbol, addr in symbols.items():
-        number, rest = divmod(addr - addresses.STUBS, addresses.STUB_SIZE)
-        if rest or not 0 <= number < addresses.STUB_COUNT:
-            continue
         callee = callee_of(symbol)
-        if callee.name in out:
-            twice.add(callee.name)
-        if _scriptable(callee):
+        names.append(callee.name)
+        number, rest = divmod(addr - addresses.STUBS, addresses.STUB_SIZE)
+        if _scriptable(callee) and not rest and 0 <= number < addresses.STUB_COUNT:
             void = addresses.POISON["rax"] if callee.void else None
             out[callee.name] = (number, callee.nargs, callee.stack_words, void)
-    for name in twice:
-        del out[name]
+    for name in names:
+        if names.count(name) > 1:
+            out.pop(name, None)
     return out
 
 

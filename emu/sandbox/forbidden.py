@@ -24,13 +24,13 @@ _BYTES = re.compile(
     rb"|\x0f\xc7[\xf0-\xff]"  # rdrand, rdseed, rdpid
     rb"|\xc7\xf8|\xc6\xf8"  # xbegin, xabort
     rb"|\x0f[\x02\x03]"  # lar, lsl
-    rb"|\x0f\xae[\x00-\x0f\x40-\x4f\x80-\x8f]",  # fxsave, fxrstor
+    rb"|\x0f\xae[\x00-\x0f\x40-\x4f\x80-\x8f]"  # fxsave, fxrstor
+    # VEX forms that a kernel's JIT emits (shlx, sarx, shrx). Unicorn wants the vector unit switched on for them.
+    rb"|(?P<vex>\xc4[\x42\x62\x82\xa2\xc2\xe2].\xf7)",
+    re.DOTALL,
 )
 _PREFIXES = 4  # bytes in front of the opcode at which the instruction may start: 66, f2/f3, segment, REX
 _MAX_SPANS = 64  # more than that is treated as one span
-
-# VEX forms that a kernel's JIT emits (shlx, sarx, shrx). Unicorn wants the vector unit switched on for them.
-_VEX = re.compile(rb"\xc4[\x42\x62\x82\xa2\xc2\xe2].\xf7", re.DOTALL)
 
 
 @cache
@@ -43,9 +43,13 @@ def scan(chunks: Sequence[tuple[int, bytes]]) -> tuple[list[tuple[int, int]], bo
     spans: list[tuple[int, int]] = []
     vectors = False
     for addr, code in chunks:
-        vectors = vectors or _VEX.search(code) is not None
-        for match in _BYTES.finditer(code):
-            first, last = addr + max(match.start() - _PREFIXES, 0), addr + match.start()
+        at = 0
+        while match := _BYTES.search(code, at):
+            at = match.start() + 1
+            if match.lastgroup:
+                vectors = True
+                continue
+            first, last = addr + max(at - 1 - _PREFIXES, 0), addr + at - 1
             if spans and first <= spans[-1][1] + 1:
                 spans[-1] = (spans[-1][0], last)
             else:

@@ -54,6 +54,7 @@ _R_DONE: Final = _R_RAX + 8
 _STACK_WORDS: Final = 6
 
 _CELLS = struct.Struct("<4Q")
+_FUNCTION = struct.Struct("<2Q")
 _SHADOW_ENTRY = struct.Struct("<10Q")
 _RECORD = struct.Struct("<20Q")
 _DF: Final = 1 << 10
@@ -103,8 +104,10 @@ class Gates:
 
     def set_functions(self, functions: Sequence[tuple[int, int]]) -> None:
         """Say where gates lead: (address, words of arguments on the stack) of each function."""
-        words = [word for function in functions for word in function]
-        struct.pack_into(f"<{len(words)}Q", self.view, _TABLE, *words)
+        at = _TABLE
+        for function in functions:
+            _FUNCTION.pack_into(self.view, at, *function)
+            at += _FUNCTION.size
 
     @property
     def lost(self) -> int:

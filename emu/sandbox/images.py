@@ -103,13 +103,11 @@ class CodeMap:
     def site(self, addr: int) -> Site | None:
         """Where the native instruction that holds the byte at `addr` belongs; None outside of all functions."""
         if addr not in self._sites:
-            self._sites[addr] = self._find(addr)
+            function = self.function_at(addr)
+            self._sites[addr] = None if function is None else self._find(addr, function)
         return self._sites[addr]
 
-    def _find(self, addr: int) -> Site | None:
-        function = self.function_at(addr)
-        if function is None:
-            return None
+    def _find(self, addr: int, function: Function) -> Site:
         off = addr - function.addr
         image = function.image
         if image is None:

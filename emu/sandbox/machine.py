@@ -45,22 +45,19 @@ class NativeMemory(Memory):
     """The objects of a program, plus the native stack. Whatever native code wrote beside the objects is zeroed, too."""
 
     def __init__(self, stack: memoryview) -> None:
-        self._stack = stack
         super().__init__()
-        self._add_stack()
-
-    def _add_stack(self) -> None:
-        self.add(Region(addresses.STACK, len(self._stack), "stack", "the native stack", self._stack))
+        self._stack = self.add(Region(addresses.STACK, len(stack), "stack", "the native stack", stack))
 
     def reset(self) -> None:
         """Forget all objects but the stack; every byte of every arena is zero again."""
         for arena in self.arenas.values():
-            edge = min(-(-arena.used // PAGE) * PAGE, arena.size)
+            edge = -(-arena.used // PAGE) * PAGE
             if edge < arena.size:
                 arena.host.madvise(mmap.MADV_DONTNEED, edge, arena.size - edge)
-            arena.view[arena.used : edge] = bytes(edge - arena.used)
+            if arena.used < edge:
+                arena.view[arena.used : edge] = bytes(edge - arena.used)
         super().reset()
-        self._add_stack()
+        self.add(self._stack)
 
 
 class Machine:
@@ -232,8 +229,8 @@ class Machine:
         if self.loaded is owner:
             return
         base = addresses.IMAGE
-        extent = max((addr + len(code) for addr, code in chunks), default=base) - base
-        if min((addr for addr, _ in chunks), default=base) < base or extent > addresses.IMAGE_SIZE:
+        extent = max([addr + len(code) for addr, code in chunks], default=base) - base
+        if min([addr for addr, _ in chunks], default=base) < base or extent > addresses.IMAGE_SIZE:
             raise InternalError("code outside of the image area")
         self.loaded = None
         image = self.image

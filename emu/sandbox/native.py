@@ -258,9 +258,8 @@ class Processor:
 
     def forget(self, first: int, end: int) -> None:
         """Drop all translations of code in [first, end): needed before other bytes at these addresses may run."""
-        self._check(
-            _lib.uc_ctl(self._handle, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(end)), "forget"
-        )
+        status = _lib.uc_ctl(self._handle, _REMOVE_CACHE, ctypes.c_uint64(first), ctypes.c_uint64(end))
+        self._check(status, "forget")
 
     def flush(self) -> None:
         """Drop all translations."""

@@ -110,8 +110,8 @@ class Sandbox:
         self._fixups = {
             function.addr + off: (length, register)
             for function in functions
-            if function.image is not None
-            for off, length, register in function.image.functions[function.number].extable
+            if function.image is not None and (table := function.image.functions[function.number].extable)
+            for off, length, register in table
         }
         self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
         self._rules = rules or Checks()

@@ -41,6 +41,7 @@ FOUND: Final = _E_LOG  # of an entry: how far the gates' log had come, then 12 a
 
 _HEAD = struct.Struct("<3Q")
 _OBJECT = struct.Struct("<2Q")
+NO_FILL: Final = entry_rsp() + 8  # `low` of runs whose stack needs no fill
 EXIT_SIZE: Final = 8 * 10  # as control.EXIT
 _OUT = struct.Struct("<5Q")
 OUT_SIZE: Final = EXIT_SIZE + _OUT.size
@@ -109,8 +110,8 @@ class Script:
         self.view[_ENTRIES:first] = b"".join(entries)
         self.view[first:record] = b"".join(records)
         self._places = places
-        top = entry_rsp() + 8
-        _CELLS.pack_into(self.view, 0, 0, len(runs), addresses.SCRIPT + first, low, (top - low) >> 3)
+        words = (NO_FILL - low) >> 3
+        _CELLS.pack_into(self.view, 0, 0, len(runs), addresses.SCRIPT + first, low, words)
         return True
 
     @property
