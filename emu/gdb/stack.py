@@ -7,6 +7,7 @@ from emu.gdb.target import Target
 from emu.sandbox import addresses
 from emu.sandbox.checks import SAVED_REGISTERS
 from emu.sandbox.debug import CALLING, STUBS_END
+from emu.sandbox.stubs import WORDS
 from jit.frame import RETURN_ADDRESS, WORD, Moment
 from jit.image import Image, Layout
 from jit.picture import incoming
@@ -16,6 +17,7 @@ from jit.x64.registers import NAMES64
 
 _BPF_NAME = {NAMES64[reg]: f"r{number}" for number, reg in CALLEE_SAVED}
 _DEEPEST = 512
+CALLBACK_CFA = WORD * (len(SAVED_REGISTERS) + WORDS + 1)  # CFA - rsp of a stub while its callback is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,8 @@ def levels(target: Target) -> Iterator[Level]:
         stub = now["rip"] - addresses.STUBS
         if 0 <= stub < STUBS_END - addresses.STUBS:
             if stub % addresses.STUB_SIZE == CALLING:
-                for reg in reversed(SAVED_REGISTERS):
-                    now[reg] = word(now["rsp"])
-                    now["rsp"] += WORD
+                now["rsp"] += CALLBACK_CFA - WORD
+                now |= {reg: word(now["rsp"] - WORD * at) for at, reg in enumerate(SAVED_REGISTERS, 1)}
             now["rip"] = word(now["rsp"])
             now["rsp"] += WORD
             continue

@@ -12,7 +12,7 @@ from typing import Final
 from bpf.errors import InputError
 from bpf.proto import CType
 from bpf.verified import Subprog, Verified
-from emu.gdb import arguments, cfi, debug_info, elf, lines
+from emu.gdb import arguments, cfi, debug_info, elf, lines, stack
 from emu.gdb.sources import Line, Sources
 from emu.gdb.target import ENTRY, Target
 from emu.native import function_of
@@ -194,7 +194,7 @@ class Symbols:
                     yield cfi.Function(one.addr, len(one.code), rows)
         entered = cfi.Row(0, "rsp", WORD, _RETURN)
         saved = {reg: -WORD * (number + 2) for number, reg in enumerate(SAVED_REGISTERS)}
-        calls_back = cfi.Row(CALLING - 1, "rsp", WORD * (len(saved) + 1), _RETURN | saved)
+        calls_back = cfi.Row(CALLING - 1, "rsp", stack.CALLBACK_CFA, _RETURN | saved)
         for addr in self._stubs.values():
             yield cfi.Function(addr, addresses.STUB_SIZE, [entered, calls_back])
         in_body = cfi.Row(0, "rbp", 2 * WORD, _RETURN | {"rbp": -2 * WORD})
