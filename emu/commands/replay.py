@@ -28,6 +28,7 @@ from emu.commands.common import (
 from emu.load import MAX_FILE, json_objects, read_bytes
 from emu.pipeline import Options, Pipeline
 from emu.replay.check import FIELDS, Check, Replayed
+from emu.replay.images import replay_image
 from emu.replay.objects import ObjectFolder, replay_object
 from emu.replay.records import replay_record
 from emu.report import fits, say
@@ -38,6 +39,11 @@ MAX_UNPACKED = 4 * MAX_FILE
 @click.command()
 @click.argument("file", metavar="RECORDINGS")
 @engines_option
+@click.option(
+    "--images",
+    is_flag=True,
+    help="Run the recorded native code in place of ours, every program in precise mode, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: summary and programs.")
 @click.option(
     "--differing",
@@ -54,7 +60,13 @@ MAX_UNPACKED = 4 * MAX_FILE
 )
 @run_options
 def replay(
-    file: str, engines: tuple[str, ...], as_json: bool, differing: str | None, show: int, options: Options
+    file: str,
+    engines: tuple[str, ...],
+    images: bool,
+    as_json: bool,
+    differing: str | None,
+    show: int,
+    options: Options,
 ) -> None:
     """Replay RECORDINGS (.jsonl, .jsonl.gz or a list of objects) and show where we agree with the kernel.
 
@@ -70,7 +82,7 @@ def replay(
     stopped: BaseException | None = None
     try:
         for what, entry in shown(entries, "replaying"):
-            result = _replay(pipeline, folder, entry, what, engines)
+            result = _replay(pipeline, folder, entry, what, () if images else engines)
             if sink is not None and result.differs:
                 sink.write(json.dumps(_differing(result, entry)) + "\n")
                 sink.flush()
@@ -102,8 +114,10 @@ def _show(done: list[Replayed], show: int, as_json: bool) -> None:
 def _replay(
     pipeline: Pipeline, folder: ObjectFolder, entry: object, what: str, engines: tuple[str, ...]
 ) -> Replayed:
-    """One entry; a fault of ours is a difference of that program, and the others go on."""
+    """One entry; a fault of ours is a difference of that program, and the others go on. No engines: its image is run."""
     try:
+        if not engines:
+            return replay_image(pipeline, entry, what)
         if isinstance(entry, dict) and "object" in entry:
             return replay_object(pipeline, folder, entry, what, engines)
         return replay_record(pipeline, entry, what, engines)

@@ -51,8 +51,8 @@ def image_of(
 ) -> Made:
     """The image of a program made by another JIT. symbols: address -> name, from the user. profile: what our JIT is to
     emit for comparison; None tries the one that the file names, and all others. Raises InputError when it does not fit the program."""
-    named = PRESETS.get(listing.profile)
-    tries = [profile] if profile is not None else [named or DEFAULT, *PRESETS.values()]
+    named = profile or PRESETS.get(listing.profile)
+    tries = [named] if named is not None else [DEFAULT, *PRESETS.values()]
     best: Made | None = None
     for one in dict.fromkeys(tries):
         ours = _ours(verified, one)

@@ -266,7 +266,8 @@ def _meaning(
         one.kind,
     )
     if known is not None:
-        return known if ours is None or known[2] != ours.symbol else (ours.kind, -1, ours.symbol, ours.addend)
+        same = ours is not None and bool(known[2]) and known[2] == ours.symbol
+        return (ours.kind, -1, ours.symbol, ours.addend) if same and ours is not None else known
     if ours is not None:
         return _as_ours(place, one, ours, names)
     if one.kind in _CODE or one.called:

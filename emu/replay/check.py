@@ -10,7 +10,7 @@ from emu.pipeline import Case
 State = Literal["agree", "differ", "not comparable"]
 
 # in the order of the table's columns
-FIELDS = ("verdict", "errno", "message", "bytes", "retval", "maps", "data_out", "ctx_out", "engines")
+FIELDS = ("image", "verdict", "errno", "message", "bytes", "retval", "maps", "data_out", "ctx_out", "engines")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,16 +41,33 @@ def replay_record(pipeline: Pipeline, record: object, what: str, engines: tuple[
     )
     if expect.get("accepted") and not case.rejected:
         checks += _accepted_checks(case, expect, engines, what)
-    masked = {
-        {"jited": "bytes", "map_dumps": "maps"}.get(str(f), str(f)) for f in _list(expect.get("nondet"))
-    }
-    if masked & {"retval", "maps", "data_out"}:
-        masked.add("engines")  # the result depends on addresses or on old bytes of the stack
-    checks = [
-        Check(c.field, "not comparable", "not reproducible on the kernel") if c.field in masked and c.state == "differ" else c
-        for c in checks
-    ]  # fmt: skip
+    checks = masked(checks, expect)
     return Replayed(name, group, tuple(checks), case, case_json(case) | {"name": name, "family": group})
+
+
+def masked(checks: Sequence[Check], expect: Mapping[str, object]) -> list[Check]:
+    """The checks, where those that differ in what a kernel does not reproduce are "not comparable"."""
+    names = {"jited": "bytes", "map_dumps": "maps"}
+    fields = {names.get(str(name), str(name)) for name in _list(expect.get("nondet"))}
+    if fields & {"retval", "maps", "data_out"}:
+        fields.add("engines")  # the result depends on addresses or on old bytes of the stack
+    return [
+        Check(check.field, "not comparable", "not reproducible on the kernel")
+        if check.field in fields and check.state == "differ"
+        else check
+        for check in checks
+    ]
+
+
+def outcome_checks(outcomes: Sequence[Outcome], case: Case, expect: Mapping[str, object]) -> list[Check]:
+    """Results of outcomes against the recorded ones, where there are any."""
+    checks = []
+    if expect.get("run_errno") is not None:
+        for field in ("retval", "maps", "data_out", "ctx_out"):
+            merged = merge(field, [c for o in outcomes for c in _outcome_checks(field, o, case, expect)])
+            if merged is not None:
+                checks.append(merged)
+    return checks
 
 
 def _on_cpu(options: Options, cpu: str | None) -> Options:
@@ -86,11 +103,8 @@ def _accepted_checks(
             )
         checks.append(check)
     outcomes = [outcome for outcome in (case.interp, case.sandbox) if outcome is not None]
+    checks += outcome_checks(outcomes, case, expect)
     if expect.get("run_errno") is not None:
-        for field in ("retval", "maps", "data_out", "ctx_out"):
-            merged = merge(field, [c for o in outcomes for c in _outcome_checks(field, o, case, expect)])
-            if merged is not None:
-                checks.append(merged)
         missing = {"interp", "sandbox"} & set(engines) - {outcome.engine for outcome in outcomes}
         if missing and case.error is not None:
             checks.append(Check("retval", "not comparable", f"{'/'.join(sorted(missing))}: {case.error}"))
