@@ -29,7 +29,7 @@ from verifier.regs import (
     SCALAR_VALUE,
     Reg,
 )
-from verifier.state import STACK_SPILL, STACK_ZERO, FuncState, Slot
+from verifier.state import SPILL_BYTES, STACK_SPILL, STACK_ZERO, FuncState, Slot
 from verifier.statelog import reg_text
 
 Word = Any
@@ -79,8 +79,17 @@ class Relation:
         """What of the concrete frames is outside. loose: keys of numbers that are not asked for."""
         for number, (one, frame) in enumerate(zip(frames, actual, strict=True)):
             first = number * KEYS
-            for at, (reg, word) in enumerate(zip(one.regs, frame.regs, strict=True)):
-                if reg.type != NOT_INIT and first + at not in loose and not self.word(reg, word, actual):
+            at = -1
+            for reg, word in zip(one.regs, frame.regs, strict=True):
+                at += 1
+                kind = reg.type
+                if kind == NOT_INIT or at == isa.FP:  # that one never changes
+                    continue
+                if kind == SCALAR_VALUE and word is not None:  # most registers, without a call
+                    num = reg.num
+                    if num.value == word if not num.mask else num is UNKNOWN:
+                        continue
+                if first + at not in loose and not self.word(reg, word, actual):
                     if word is None and at == 0 and self.may_tail_call:
                         continue  # what a tail call that failed left; the interpreter stops whoever reads it
                     yield Outside(key_name(first + at), word, reg_text(number, reg))
@@ -99,7 +108,12 @@ class Relation:
         loose: frozenset[int],
     ) -> Iterator[Outside]:
         view = frame.region.view
-        for spi, slot in enumerate(one.stack):
+        spi = -1
+        for slot in one.stack:
+            spi += 1
+            types = slot.types
+            if types[7] != STACK_SPILL and STACK_ZERO not in types:
+                continue
             key = number * KEYS + SLOTS + spi
             if key in loose:
                 continue
@@ -113,17 +127,17 @@ class Relation:
         """raw: the bytes in the order of addresses; types run the other way."""
         types = slot.types
         if STACK_ZERO in types and any(
-            raw[7 - i] for i, byte_type in enumerate(types) if byte_type == STACK_ZERO
+            byte for byte, kind in zip(reversed(raw), types, strict=True) if kind == STACK_ZERO
         ):
             return False
         if types[7] != STACK_SPILL:
             return True
+        if types == SPILL_BYTES:
+            return self.word(slot.reg, int.from_bytes(raw, "little"), actual)
         size = 1
         while size < 8 and types[7 - size] == STACK_SPILL:
             size += 1
         word = int.from_bytes(raw[:size], "little")
-        if size == 8:
-            return self.word(slot.reg, word, actual)
         return slot.reg.type != SCALAR_VALUE or _low_bytes(slot.reg, word, size)
 
     # ---- one register

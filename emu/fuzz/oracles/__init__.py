@@ -10,7 +10,7 @@ what is wrong without any value in it, so that the same fault has the same kind 
 | accepted | what the verifier accepts runs without a trap, and the JIT compiles it | every case |
 | sound | every concrete state lies inside what the verifier knew there | every case |
 | jit | native code is a function of the program; it depends on its place in its relocations only; these are right | every case, disassembled in thorough ones |
-| codec | bytes, text in three styles, `.bpf` files and JSON requests hold the same program | instructions always, whole programs in thorough ones |
+| codec | bytes, text in three styles, `.bpf` files and JSON requests hold the same program | bytes always, text and JSON in thorough cases |
 | strict | strict mode only refuses more, for its documented reasons, and changes nothing else | thorough cases |
 """
 

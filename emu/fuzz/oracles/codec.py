@@ -20,10 +20,12 @@ from emu.fuzz.oracles.exam import Exam
 
 
 def judge(exam: Exam) -> Iterator[Finding]:
-    """Instructions one by one; in thorough cases the text of the whole program and its JSON, too."""
+    """Bytes always; in thorough cases instructions one by one, the text of the whole program and its JSON."""
     program = exam.request.program
     if decode(encode(program.insns)) != program.insns:
         yield Finding("codec", "bytes", "the encoded program decodes to another one")
+    if not exam.thorough:
+        return
     second = False
     for at, insn in enumerate(program.insns):
         if second:
@@ -33,8 +35,7 @@ def judge(exam: Exam) -> Iterator[Finding]:
         wrong = _misread(insn, program.insns[at + 1] if second else None)
         if wrong:
             yield Finding("codec", wrong[0], wrong[1], at)
-    if exam.thorough:
-        yield from _whole(exam.request)
+    yield from _whole(exam.request)
 
 
 @lru_cache(maxsize=1 << 15)
