@@ -8,18 +8,21 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.proto import CType, FuncProto, Param
 from emu.fuzz.reduce.draft import Draft, Function, Item
-from emu.fuzz.reduce.flow import zero
+from emu.fuzz.reduce.flow import stored_slot, zero
 from emu.fuzz.reduce.search import Search
 
 U64 = CType("int", "u64", 64)
+SUMS = "okf_sum"  # u64 okf_sum5(u64 a, ..., u64 e) to okf_sum12
 _LETTERS = "abcdefghijkl"
 
 
 def functions(search: Search, name: str) -> None:
-    """Calls of a function become `r0 = 0`, all of them or one; whole bodies become `r0 = 0; exit`."""
+    """A function is the main program; its calls become `r0 = 0`; its body becomes `r0 = 0; exit`."""
     for place in range(_places(search, name) - 1, 0, -1):
         draft = search.draft(name)
         if draft is None or place >= len(draft.bounds()):
+            continue
+        if search.attempt_draft(name, draft.promoted(place)):
             continue
         first, end = draft.bounds()[place]
         items = [zero(0) if _calls(draft, item, first) else item for item in draft.items]
@@ -71,7 +74,7 @@ def _without_parameter(draft: Draft, place: int, number: int) -> Draft | None:
     gone = set()
     for low, high in draft.bounds():
         for index in range(low, high):
-            stored = _stored_slot(items[index])
+            stored = stored_slot(items[index])
             callee = _next_callee(draft, index, high) if stored is not None else None
             if stored is None or callee != first:
                 continue
@@ -103,13 +106,6 @@ def _loads_without(item: Item, slot: int) -> Item:
     return replace(item, insn=replace(insn, off=insn.off - 8)) if loaded > slot else item
 
 
-def _stored_slot(item: Item) -> int | None:
-    insn = item.insn
-    if not isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
-        return None
-    return isa.store_slot(insn.off)
-
-
 def _next_callee(draft: Draft, index: int, end: int) -> int | None:
     """The item at which the function begins that is called next, in the order of the text."""
     for item in draft.items[index:end]:
@@ -121,14 +117,15 @@ def _next_callee(draft: Draft, index: int, end: int) -> int | None:
 
 
 def callees(search: Search, name: str) -> None:
-    """A kfunc becomes one of the same family with fewer parameters, arguments that it does not take are not stored."""
+    """A kfunc becomes a simpler one: of its own family, or of those that add their arguments up.
+
+    What it does not take any more is not stored either (flow.tidy sees to that).
+    """
     draft = search.draft(name)
     index = draft.count - 1 if draft is not None else -1
     while draft is not None and index >= 0:
         if index < draft.count and draft.items[index].kfunc is not None:
-            for made in _simpler_callee(draft, index):
-                if search.attempt_draft(name, made):
-                    break
+            any(search.attempt_draft(name, made) for made in _simpler_callee(draft, index))
             draft = search.draft(name)
         index -= 1
 
@@ -136,29 +133,16 @@ def callees(search: Search, name: str) -> None:
 def _simpler_callee(draft: Draft, index: int) -> Iterator[Draft]:
     item = draft.items[index]
     assert item.kfunc is not None
-    known, module = item.kfunc
+    known = item.kfunc[0]
     if known not in KFUNCS:
         return
     count = len(KFUNCS[known].proto.params)
     stem = known.rstrip("0123456789")
-    for other in (f"{stem}{number}" for number in range(count)):
-        if other in KFUNCS and KFUNCS[other].module == module:
-            fewer = len(KFUNCS[other].proto.params)
-            gone = set(_stores_beyond(draft, index, fewer - isa.MAX_REG_ARGS))
-            items = list(draft.items)
-            items[index] = replace(item, kfunc=(other, module))
-            yield draft.with_items(one for at, one in enumerate(items) if at not in gone)
-
-
-def _stores_beyond(draft: Draft, index: int, slots: int) -> Iterator[int]:
-    """Stores of arguments for the call at `index` that are not among the first `slots`."""
-    first = next(low for low, high in draft.bounds() if low <= index < high)
-    for at in range(index - 1, first - 1, -1):
-        if draft.items[at].insn.code == isa.OP_CALL:
-            return
-        stored = _stored_slot(draft.items[at])
-        if stored is not None and stored >= slots:
-            yield at
+    family = [f"{stem}{number}" for number in range(count)]
+    sums = [f"{SUMS}{number}" for number in range(isa.MAX_REG_ARGS, count + 1)]
+    for other in dict.fromkeys([*sums, *family]):
+        if other in KFUNCS and other != known:
+            yield draft.put(index, replace(item, kfunc=(other, KFUNCS[other].module)))
 
 
 def types(search: Search, name: str) -> None:

@@ -80,8 +80,7 @@ def _easier(item: Item) -> Iterator[Item]:
         for value in (0, 1):
             yield Item(0, Insn(isa.ALU64 | isa.MOV | isa.K, register, imm=value))
     if insn.cls in (isa.ALU, isa.ALU64) and insn.op not in (isa.MOV, isa.END, isa.NEG):
-        if insn.code & isa.X:
-            yield replace(item, insn=Insn(isa.ALU64 | isa.MOV | isa.X, insn.dst, insn.src))
+        yield replace(item, insn=replace(insn, code=isa.ALU64 | isa.MOV | (insn.code & isa.X), off=0))
         yield replace(item, insn=replace(insn, code=isa.ALU64 | isa.ADD | (insn.code & isa.X), off=0))
     if insn.cls == isa.STX and insn.mode == isa.MEM:
         for value in (0, 1):
@@ -144,10 +143,11 @@ def _has_number(insn: Insn) -> bool:
 
 def _nearer(value: int) -> Iterator[int]:
     """Numbers that are easier than this one, the easiest first."""
-    made = [0, 1, 2, 8, -1, -8]
     size = abs(value)
-    made += [1 << (size.bit_length() - 1), 1 << (size.bit_length() // 2)]
-    made += [-number for number in made[6:]]
+    if not size:
+        return
+    powers = [1 << (size.bit_length() - 1), 1 << (size.bit_length() // 2)]
+    made = [0, 1, 2, 8, -1, -8, *powers, *(-power for power in powers)]
     made += [int(value / 2), value - 1 if value > 0 else value + 1]
     for number in dict.fromkeys(made):
         if abs(number) < size or (abs(number) == size and value < 0):

@@ -157,6 +157,27 @@ class Draft:
         """With another instruction in the place of item `index`."""
         return self.without(index, index + 1, (item,))
 
+    def promoted(self, place: int) -> Self:
+        """With function `place` as the main program in the place of the one that was, without parameters."""
+        bounds = self.bounds()
+        order = [at for number in (place, *range(1, len(bounds))) for at in range(*bounds[number])]
+        keys = {old: new for new, old in enumerate(dict.fromkeys(order))}
+
+        def moved(old: int) -> Item:
+            item = self.items[old]
+            target = None if item.target is None else keys.get(self.find(item.target))
+            return replace(item, key=keys[old], target=target)
+
+        items = [moved(old) for old in keys]
+        functions = []
+        for one in self.functions:
+            start = keys.get(self.find(one.start))
+            if start is not None:
+                main = replace(one, start=0, proto=replace(one.proto, params=()), linkage=GLOBAL)
+                functions.append(main if start == 0 else replace(one, start=start))
+        ordered = tuple(sorted(functions, key=lambda one: one.start))
+        return replace(self, items=tuple(items), functions=ordered, lines=())
+
     # ---- back
 
     def program_or_none(self) -> Program | None:

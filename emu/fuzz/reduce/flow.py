@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from bpf import isa
 from bpf.insn import Insn
+from bpf.kfuncs import KFUNCS
 from bpf.opcodes import form_of
 from emu.fuzz.reduce.draft import Draft, Item
 
@@ -48,7 +49,11 @@ def successors(draft: Draft, index: int) -> list[int]:
 
 
 def tidy(draft: Draft) -> Draft:
-    """Without functions that nothing refers to, code that nothing reaches, and jumps to the next instruction."""
+    """Without what no program needs.
+
+    That is: functions that nothing refers to, code that nothing reaches, jumps to the next instruction, and stores of stack
+    arguments that no call of the function takes (the verifier refuses these).
+    """
     if any(item.insn.code == isa.OP_GOTOX for item in draft.items):
         return draft
     kept = _reached(draft)
@@ -56,6 +61,7 @@ def tidy(draft: Draft) -> Draft:
     functions = tuple(one for one in draft.functions if draft.find(one.start) in kept)
     draft = Draft(draft.program, items, functions, draft.lines, draft.plain)
     idle = {index for index, item in enumerate(draft.items) if _idle(draft, index, item)}
+    idle |= _surplus(draft)
     if idle:
         draft = draft.with_items(item for index, item in enumerate(draft.items) if index not in idle)
     return draft
@@ -64,6 +70,39 @@ def tidy(draft: Draft) -> Draft:
 def _idle(draft: Draft, index: int, item: Item) -> bool:
     goto = item.insn.code in (isa.OP_JA, isa.OP_GOTOL)
     return goto and item.target is not None and draft.find(item.target) == index + 1
+
+
+def _surplus(draft: Draft) -> set[int]:
+    """Stores of stack arguments behind the last slot that a call of the same function needs."""
+    found: set[int] = set()
+    for first, end in draft.bounds():
+        stores = [at for at in range(first, end) if stored_slot(draft.items[at]) is not None]
+        if stores:
+            needed = (
+                max((argument_count(draft, at) for at in range(first, end)), default=0) - isa.MAX_REG_ARGS
+            )
+            found |= {at for at in stores if (stored_slot(draft.items[at]) or 0) >= needed}
+    return found
+
+
+def stored_slot(item: Item) -> int | None:
+    """The slot that an instruction stores a stack argument in, from 0."""
+    insn = item.insn
+    if not isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
+        return None
+    return isa.store_slot(insn.off)
+
+
+def argument_count(draft: Draft, index: int) -> int:
+    """How many arguments the call at `index` takes; the most there are where nobody knows, 0 for what is no call."""
+    item = draft.items[index]
+    if item.insn.code != isa.OP_CALL or item.insn.src == isa.HELPER_CALL:
+        return 0
+    if item.kfunc is not None:
+        known = KFUNCS.get(item.kfunc[0])
+        return len(known.proto.params) if known is not None else isa.MAX_FUNC_ARGS
+    function = draft.function_at(draft.find(item.target)) if item.target is not None else None
+    return len(function.proto.params) if function is not None else 0
 
 
 def _reached(draft: Draft) -> set[int]:

@@ -89,14 +89,16 @@ def weigh(state: State) -> tuple[int, ...]:
         _oddities(main),
         sum(_type_size(p.type) for f in functions for p in f.proto.params) + sum(_type_size(f.proto.ret) for f in functions),
         sum(_number(item) for item in items),
-        sum(item.insn.dst + item.insn.src for item in items if _has_registers(item.insn)),
+        sum(_registers(item.insn) for item in items),
         sum(abs(item.insn.off) for item in items),
         sum(len(draft.lines) for draft in drafts),
     )  # fmt: skip
 
 
-def _has_registers(insn: Insn) -> bool:
-    return insn.code not in (isa.OP_CALL, isa.LD_IMM64)
+def _registers(insn: Insn) -> int:
+    if insn.code == isa.OP_CALL:
+        return 0
+    return insn.dst + (insn.src if insn.code != isa.LD_IMM64 else 0)
 
 
 def _difficulty(item: Item) -> int:
