@@ -35,6 +35,8 @@ ORACLES: Final[Mapping[str, tuple[str, ...]]] = {
     "interp": ("engines", "accepted"),
 }
 _RECORDED: Final = 20_000
+# Without holes of the kernel, and with limits that no generated program needs but what a fault makes endless reaches soon.
+_OPTIONS: Final = Options(mode="strict", budget=150_000, seconds=2.0, explain=False, insn_limit=20_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Hunter:
     """Runs cases with faults; makes its machines once."""
 
     def __init__(self, options: Options | None = None) -> None:
-        self.pipeline = Pipeline(options or Options(mode="strict", budget=20_000, explain=False))
+        self.pipeline = Pipeline(options or _OPTIONS)
         self._judge = Judge(self.pipeline)
         self._runs: Mapping[str, Callable[[_Ready], tuple[Case, Recorder | None]]] = {
             "jit": self._compiled,
@@ -166,8 +168,14 @@ class Hunter:
 
     def _verified(self, ready: _Ready) -> tuple[Case, Recorder | None]:
         sample, recorder = ready.sample, Recorder(_RECORDED)
-        program = sample.request.program
-        verdict = verify(program, log_level=0, mode=self.pipeline.options.mode, recorder=recorder)
+        options = self.pipeline.options
+        verdict = verify(
+            sample.request.program,
+            log_level=0,
+            mode=options.mode,
+            recorder=recorder,
+            insn_limit=options.insn_limit,
+        )
         if not isinstance(verdict, Verified):
             return replace(ready.case, verdict=verdict, image=None, interp=None, sandbox=None), None
         return self._run(ready, verdict, ready.case), recorder

@@ -29,7 +29,7 @@ def judge(exam: Exam) -> Iterator[Finding]:
     found = {exam.pipeline.options.mode: exam.case.verdict}
     for mode in ("kernel", "strict"):
         if mode not in found:
-            found[mode] = verify(program, log_level=0, mode=mode)
+            found[mode] = verify(program, log_level=0, mode=mode, insn_limit=exam.pipeline.options.insn_limit)
     kernel, strict = found["kernel"], found["strict"]
     if isinstance(kernel, Rejected):
         if isinstance(strict, Verified):
