@@ -187,7 +187,7 @@ def _function(
     if place.alike and place.ours is not None:
         return replace(place.ours, code=bytes(code), relocs=relocs, name=verified.subprogs[place.number].name)
     frame = prologue.recognise(place.scan.insns)
-    stack = Frame(frame.stack, (), {}, {}, 0, 0) if frame is not None else _NO_FRAME
+    stack = Frame(frame.stack, frame.saved, {}, {}, frame.outgoing, 0) if frame is not None else _NO_FRAME
     sub = verified.subprogs[place.number]
     found = dict(shape.points(place.ours, sub, place.scan.insns))
     starts = {one.off + one.size: one.off for one in place.scan.insns}

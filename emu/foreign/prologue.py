@@ -20,11 +20,15 @@ _LONGEST: Final = 40  # instructions looked at
 
 @dataclass(frozen=True, slots=True)
 class Prologue:
-    """size: bytes in front of the first BPF instruction. stack: bytes of program stack. saved: registers, as pushed."""
+    """size: bytes in front of the first BPF instruction. stack: bytes of program stack. saved: (register, distance from
+
+    rbp) in push order. outgoing: bytes of the area for arguments.
+    """
 
     size: int
     stack: int
-    saved: tuple[str, ...]
+    saved: tuple[tuple[str, int], ...]
+    outgoing: int = 0
 
 
 def recognise(insns: Sequence[Insn]) -> Prologue | None:
@@ -39,16 +43,19 @@ def recognise(insns: Sequence[Insn]) -> Prologue | None:
         at += 1
     stack = _subtracted(insns[at : at + 1])
     at += bool(stack)
+    low = -stack
     if tuple(one.name for one in insns[at : at + 7]) == _COUNT and insns[at].text.startswith("rax"):
-        at += 7
+        at, low = at + 7, low - 16
     elif [(one.name, one.text) for one in insns[at : at + 2]] == [("push", "rax")] * 2:
-        at += 2
+        at, low = at + 2, low - 16
     saved = []
     while at < min(len(insns), _LONGEST) and insns[at].name == "push" and insns[at].text in _SAVED:
-        saved.append(insns[at].text)
+        low -= 8
+        saved.append((insns[at].text, low))
         at += 1
-    at += bool(_subtracted(insns[at : at + 1]))
-    return Prologue(insns[at].off if at < len(insns) else 0, stack, tuple(saved))
+    outgoing = _subtracted(insns[at : at + 1])
+    at += bool(outgoing)
+    return Prologue(insns[at].off if at < len(insns) else 0, stack, tuple(saved), outgoing)
 
 
 def _subtracted(insns: Sequence[Insn]) -> int:

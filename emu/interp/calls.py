@@ -12,6 +12,8 @@ from emu.interp.records import Row
 from emu.interp.state import Frame, Machine, Op, Stop, Waiting, Word
 from emu.runtime.callback import HelperResult
 
+THROW = "bpf_throw"
+
 
 def defined(words: list[Word], count: int) -> tuple[int, ...]:
     """The first `count` arguments of r1..r5 and the stack slots behind them. Raises Stop for an undefined one."""
@@ -62,6 +64,28 @@ def call_kfunc(machine: Machine, frame: Frame, op: Op) -> Frame:
     row = _record(machine, frame, kfunc.name, "kfunc", args)
     padding = (0,) * (isa.MAX_FUNC_ARGS - nargs)
     return _answered(machine, frame, row, void, machine.world.kfunc(kfunc.name, args + padding))
+
+
+def throw(machine: Machine, frame: Frame, op: Op) -> Frame | None:
+    """Call of bpf_throw: (kind, handler, Kfunc, start of the exception callback or None).
+
+    All functions are left, and the callback, or a function that returns the cookie, goes on in the main program's place.
+    """
+    _, _, kfunc, start, _ = op
+    args = defined(frame.regs[1:6], 1)
+    _record(machine, frame, kfunc.name, "kfunc", args)
+    while len(machine.frames) > 1:
+        waiting = machine.frames[-1].waiting
+        if waiting is not None:
+            waiting.run.close()
+        machine.pop()
+    main = machine.frames[0]
+    if start is None:
+        machine.pop()
+        machine.result = args[0]
+        return None
+    machine.enter_again(main, start, args[0])
+    return main
 
 
 def _record(machine: Machine, frame: Frame, callee: str, kind: str, args: tuple[int, ...]) -> Row:

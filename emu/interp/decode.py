@@ -4,7 +4,7 @@ ops.py turns instructions to ops one by one; here is what depends on where an in
 two slots of ld_imm64, maps and functions. Never fails: what is wrong with an instruction stops the program there.
 """
 
-from bpf import isa
+from bpf import exceptions, isa
 from bpf.errors import InputError
 from bpf.helpers import HELPERS
 from bpf.insn import Insn
@@ -150,6 +150,8 @@ class _Decoder:
         proto = kfunc.proto
         if len(proto.params) > isa.MAX_FUNC_ARGS:
             raise Stop("call", f"{name} has more than {isa.MAX_FUNC_ARGS} parameters")
+        if name == calls.THROW:
+            return (CALL_OUT, calls.throw, kfunc, exceptions.callback(self.program), None)
         return (CALL_OUT, calls.call_kfunc, kfunc, len(proto.params), proto.ret.kind == "void")
 
 

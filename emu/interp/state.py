@@ -178,6 +178,11 @@ class Machine:
         frame.depth = 0
         frame.enter(unit, 0, [ctx], no_args())
 
+    def enter_again(self, frame: Frame, pc: int, argument: Word) -> None:
+        """The frame goes on as another function of its program, with one argument."""
+        frame.region.view[:] = self._fill
+        frame.enter(frame.unit, pc, [argument], no_args())
+
     def unwind(self) -> None:
         """Drop all frames, innermost first, and close the helpers that wait for callbacks."""
         while self.frames:

@@ -14,11 +14,12 @@ from emu.runtime.callback import Callback
 from emu.runtime.memory import GuestFault
 from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
-from emu.sandbox import addresses, checks, control, frames, redzone, stubs
+from emu.sandbox import addresses, checks, control, exceptions, frames, redzone, stubs
 from emu.sandbox.callees import MAX_ARGS, Callee
 from emu.sandbox.checks import Checks
 from emu.sandbox.control import Record
 from emu.sandbox.entries import Entries
+from emu.sandbox.entry import entry_rsp
 from emu.sandbox.images import CodeMap, Site
 from emu.sandbox.machine import Machine
 from emu.sandbox.precise import Watch
@@ -168,6 +169,8 @@ class Conversation:
         return row
 
     def _ask_world(self, row: Row, callee: Callee, record: Record, args: tuple[int, ...]) -> bool:
+        if callee.name == exceptions.THROW:
+            return self._throw(row)
         try:
             result = callee.ask(self.world, args + (0,) * (MAX_ARGS - len(args)))
         except GuestFault as fault:
@@ -187,6 +190,20 @@ class Conversation:
         quiet = record.state == control.QUIET_CALL
         value = addresses.POISON["rax"] if row.callee.void else result
         self.machine.control.answer(control.RETURN_QUIET if quiet else control.RETURN, value)
+        return True
+
+    def _throw(self, row: Row) -> bool:
+        """bpf_throw: all activations are left, and the exception callback goes on in the frame of the main program."""
+        try:
+            way = exceptions.way_out(self.code.main, self.code, self.machine.stack, row.args[0])
+        except HelperTrap as trap:
+            return self._end(trap.kind, trap.why, row.site)
+        self.close()
+        self.machine.gates.unwind(entry_rsp())
+        if self._watch is not None:
+            self._watch.thrown()
+        registers = {"rsp": row.rsp, **way.registers}
+        self.machine.control.leave(way.target, registers)
         return True
 
     # ---- callbacks

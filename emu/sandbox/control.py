@@ -5,8 +5,11 @@ the sandbox, so what is read back is never trusted: values are compared or bound
 """
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from emu.sandbox import addresses
 
 DONE: Final = 0x00  # 1 once the entry trampoline came to its end
 IN_CTX: Final = 0x08  # rdi of the main function
@@ -18,13 +21,19 @@ RETURNED: Final = 2  # the callback that Python asked for has returned
 QUIET_CALL: Final = 3  # a stub of the register-preserving convention was called
 RECORD: Final = 0x88  # id rdi rsi rdx rcx r8 r9 rsp rbx rbp r12 r13 r14 r15 flags rax r10
 
-ACTION: Final = 0x140  # what the stub is to do: RETURN, CALLBACK or RETURN_QUIET
+ACTION: Final = 0x140  # what the stub is to do: RETURN, CALLBACK, RETURN_QUIET or LEAVE
 RETURN: Final = 0
 CALLBACK: Final = 1
 RETURN_QUIET: Final = 2
+LEAVE: Final = 3
 RESULT: Final = 0x148  # rax, or r10 of a quiet return
 TARGET: Final = 0x150  # function that CALLBACK calls
 ARGS: Final = 0x158  # its five arguments
+
+LEFT: Final = 0x200  # registers with which LEAVE goes to TARGET
+LEFT_REGISTERS: Final = (
+    "rdi", "rsi", "rdx", "rsp", "rbx", "rbp", "r12", "r13", "r14", "r15", "rax",
+)  # fmt: skip
 
 DIRECTION: Final = 1 << 10  # flags: DF, which must be clear at calls and returns
 LASTING: Final = 1 << 8 | 3 << 12 | 1 << 14 | 1 << 18  # TF, IOPL, NT, AC: no function may leave these changed
@@ -33,6 +42,7 @@ _EXIT_FIELDS = struct.Struct("<9Q4H")
 _RECORD_FIELDS = struct.Struct("<18Q")
 _WORD = struct.Struct("<Q")
 _COMMAND = struct.Struct("<QQ")
+_LEFT = struct.Struct(f"<{len(LEFT_REGISTERS)}Q")
 _CALLBACK = struct.Struct("<QQQ5Q")
 
 RECORD_REGISTERS: Final = (
@@ -105,3 +115,13 @@ class Control:
     def call(self, target: int, args: tuple[int, ...]) -> None:
         """Let the stub call `target` with five arguments."""
         _CALLBACK.pack_into(self.view, ACTION, CALLBACK, 0, target, *args)
+
+    def leave(self, target: int, registers: Mapping[str, int]) -> None:
+        """Let the stub go to `target` for good. registers: LEFT_REGISTERS; what is missing becomes poison."""
+        _COMMAND.pack_into(self.view, ACTION, LEAVE, 0)
+        _WORD.pack_into(self.view, TARGET, target)
+        values = (
+            registers.get(reg, addresses.POISON.get(reg, addresses.SENTINELS.get(reg, 0)))
+            for reg in LEFT_REGISTERS
+        )
+        _LEFT.pack_into(self.view, LEFT, *values)

@@ -70,6 +70,7 @@ class CodeMap:
     """All functions in place, by address."""
 
     def __init__(self, functions: Sequence[Function]) -> None:
+        self.main = functions[0]
         self.functions = sorted(functions, key=_addr)
         self._starts = [one.addr for one in self.functions]
         self.gated = [one for one in functions if one.image is not None][: addresses.GATE_COUNT]

@@ -61,6 +61,12 @@ class Watch:
         self._use = uses.NOTHING
         self._quiet = self._void = False
         self._target: int | None = None
+        self._exception = False
+
+    def thrown(self) -> None:
+        """An exception has been thrown: the next function that is entered is its callback, in the main program's frame."""
+        del self.frames[1:]
+        self._exception = True
 
     # ---- instructions
 
@@ -153,7 +159,9 @@ class Watch:
     def _entered(self, act: Activation, *, main: bool) -> None:
         """Which registers hold nothing at the entry of a function."""
         if main:
-            self._dead = {"rax", *_CLOBBERED} - {"rdi"}
+            given = {"rdi", "rsi", "rdx"} if self._exception else {"rdi"}
+            self._dead = {"rax", *_CLOBBERED} - given
+            self._exception = False
             return
         # What the caller never set is nothing for the callee either; a stub sets all five.
         called = self._target if self._use.kind == uses.CALL else None  # else a helper calls back once more

@@ -4,6 +4,7 @@
       common:   registers -> record ; state = CALL
       ask:      nop                                              <- the only hook of a clean run: Python decides
                 RETURN    poison what a callee may clobber, scramble the flags, ret with rax
+                LEAVE     registers as Python says, and off to where it says: an exception's way out
                 CALLBACK  sentinels in callee-saved registers, call the BPF function, record, back to ask
                 QUIET     all but r9, r10, r11 as they were, result in r10
 
@@ -83,7 +84,10 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
         f"mov r11, [rax + {control.ACTION:#x}]",
         f"cmp r11, {control.CALLBACK}",
         "je callback",
-        "ja quiet",
+        f"cmp r11, {control.LEAVE}",
+        "je leave",
+        f"cmp r11, {control.RETURN_QUIET}",
+        "je quiet",
         *_SET_FLAGS,
         *_poison("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"),
         f"mov rax, [rax + {control.RESULT:#x}]",
@@ -95,6 +99,17 @@ def common(addr: int) -> tuple[bytes, int, int, int]:
         *_SET_FLAGS,
         *_poison("r9", "r11"),
         "ret",
+        "leave:",
+        f"mov r11, [rax + {control.TARGET:#x}]",
+        *(
+            f"mov {reg}, [rax + {control.LEFT + 8 * i:#x}]"
+            for i, reg in enumerate(control.LEFT_REGISTERS)
+            if reg != "rax"
+        ),
+        *_SET_FLAGS,
+        *_poison("rcx", "r8", "r9", "r10"),
+        f"mov rax, [rax + {control.LEFT + 8 * control.LEFT_REGISTERS.index('rax'):#x}]",
+        "jmp r11",
         "callback:",
         *(f"push {reg}" for reg in _SAVED),
         *_words(),
