@@ -17,6 +17,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Final
 
+from bpf import isa
 from bpf.helpers import HELPERS
 from bpf.program import RunInput
 from emu.native import function_of
@@ -28,6 +29,7 @@ from emu.runtime.world import World
 from emu.sandbox import addresses, checks, control, gates, redzone, script
 from emu.sandbox.callees import Callee, callee_of
 from emu.sandbox.checks import Checks
+from emu.sandbox.exceptions import THROW
 from emu.sandbox.images import CodeMap
 from emu.sandbox.machine import Machine
 from emu.sandbox.script import Ran, Run
@@ -55,11 +57,11 @@ def _scalar_helper(number: int) -> bool:
 
 @cache
 def _scriptable(callee: Callee) -> bool:
-    """Whether a callee neither reads nor writes the program's memory: numbers in, a number out."""
+    """Whether a callee neither reads nor writes the program's memory, and returns: numbers in, a number out."""
     if callee.kind == "helper":
         return _scalar_helper(callee.number)
     proto = callee.proto
-    if proto is None or proto.ret.kind not in _SCALARS | {"void"}:
+    if proto is None or callee.name == THROW or proto.ret.kind not in _SCALARS | {"void"}:
         return False
     return all(param.type.kind in _SCALARS for param in proto.params)
 
@@ -238,7 +240,12 @@ class Confirmer:
         *args, rax, done = _words(14).unpack_from(raw, gates.R_ARGS)
         if len(want.args) > len(args) or done != 1 or (want.ret is not None and rax != want.ret):
             return False
-        return all(one is None or one == other for one, other in zip(want.args, args, strict=False))
+        if not all(one is None or one == other for one, other in zip(want.args, args, strict=False)):
+            return False
+        first = isa.MAX_REG_ARGS + 1
+        return None not in want.args[first - 1 :] or not checks.passed_nothing(
+            tuple(args[: len(want.args)]), first, None, ""
+        )
 
     def _look_at_gate(self, head: bytes) -> tuple[int | None, int]:
         """Instruction of the call and first one of the function; (None, -1) when a rule is broken or nothing known."""

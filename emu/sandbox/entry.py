@@ -109,9 +109,11 @@ def drop_privileges(cpu: Processor, text: memoryview, scratch: memoryview) -> No
     text[: len(code)] = code
     text[0x800] = 0x90
     cpu.write("rsp", addresses.STACK + addresses.STACK_SIZE)
-    cpu.start(addresses.TEXT, target)
-    if cpu.read("cs") != _CODE_SELECTOR:
-        raise InternalError("the processor did not come to user privilege")
+    error = cpu.start(addresses.TEXT, target)
+    if error or cpu.read("cs") != _CODE_SELECTOR:
+        raise InternalError(
+            f"the processor did not come to user privilege: error {error} at {cpu.read('rip'):#x}"
+        )
     cpu.set_descriptors(0, 0)
     cpu.write("cr4", (cpu.read("cr4") | _CR4_TSD) & ~(_CR4_FSGSBASE | _CR4_OSXSAVE))
     cpu.flush()
