@@ -92,12 +92,13 @@ def _whole(request: Request) -> Iterator[Finding]:
 
 
 def _unnumbered(request: Request) -> Request:
-    """Without what JSON does not hold: the section, and the number of a kfunc's call, which its name stands for."""
+    """Without what JSON does not hold: the section, what other programs and maps a map holds, a kfunc call's number."""
     program = request.program
     insns = list(program.insns)
     for ref in program.kfuncs:
         insns[ref.insn] = replace(insns[ref.insn], imm=0, off=0)
-    return replace(request, program=replace(program, insns=tuple(insns), section=""))
+    maps = tuple(replace(spec, progs=(), inner=None, inner_maps=()) for spec in program.maps)
+    return replace(request, program=replace(program, insns=tuple(insns), section="", maps=maps))
 
 
 def _read_back(request: Request, text: str) -> Iterator[Finding]:
