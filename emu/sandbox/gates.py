@@ -10,7 +10,7 @@ A call keeps its place: the stack has the same words at the same addresses, only
 byte of the image changes but the targets of its calls, which are filled in anyway when an image is placed.
 
       GATES + 0x00000  cells: shadow pointer, log pointer, end of log, records that did not fit, scratch, DF at the last return
-            + 0x01000  table: address of function k, words of its arguments on the stack
+            + 0x01000  table: address of function k, words of its arguments on the stack, words of its program stack
             + 0x05000  shadow stack, 128 bytes an activation, more than the native stack has room for
             + 0x30000  log, 192 bytes a call
 
@@ -32,6 +32,7 @@ _LOST_CELL: Final = 0x18
 _RAX_CELL: Final = 0x20
 _RCX_CELL: Final = 0x28
 _FLAGS_CELL: Final = 0x30
+_RDI_CELL: Final = 0x38
 _TABLE: Final = 0x1000
 _SHADOW: Final = 0x5000
 _LOG: Final = 0x3_0000
@@ -54,10 +55,14 @@ _R_DONE: Final = _R_RAX + 8
 _STACK_WORDS: Final = 6
 
 _CELLS = struct.Struct("<4Q")
-_FUNCTION = struct.Struct("<2Q")
+_FUNCTION = struct.Struct("<Q2I")
 _SHADOW_ENTRY = struct.Struct("<10Q")
 _RECORD = struct.Struct("<20Q")
 _DF: Final = 1 << 10
+_FILL: Final = int.from_bytes(bytes((addresses.STACK_FILL,)) * 8, "little")
+_FILLED_AT_ONCE: Final = (
+    4  # words; up to three more than asked for, which lie in the words that the function pushes
+)
 _CLOBBERED: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11")
 
 
@@ -102,8 +107,8 @@ class Gates:
         log = addresses.GATES + _LOG
         _CELLS.pack_into(self.view, 0, addresses.GATES + _SHADOW, log, log + LIMIT * RECORD_SIZE, 0)
 
-    def set_functions(self, functions: Sequence[tuple[int, int]]) -> None:
-        """Say where gates lead: (address, words of arguments on the stack) of each function."""
+    def set_functions(self, functions: Sequence[tuple[int, int, int]]) -> None:
+        """Say where gates lead: (address, words of arguments on the stack, words of program stack) of each function."""
         at = _TABLE
         for function in functions:
             _FUNCTION.pack_into(self.view, at, *function)
@@ -234,6 +239,19 @@ def _enter(at: int, leave: int = 0) -> bytes:
         f"mov r11, [rax + {_E_GATE:#x}]",
         "shl r11, 4",
         "add r11, r10",
+        f"mov ecx, [r11 + {_TABLE + 12:#x}]",
+        "test ecx, ecx",
+        "je filled",
+        f"mov [r10 + {_RDI_CELL:#x}], rdi",
+        "lea rdi, [rsp - 8]",
+        f"movabs rax, {_FILL:#x}",
+        "fill:",
+        *(f"mov [rdi - {8 * (i + 1)}], rax" for i in range(_FILLED_AT_ONCE)),
+        f"sub rdi, {8 * _FILLED_AT_ONCE}",
+        f"sub ecx, {_FILLED_AT_ONCE}",
+        "ja fill",
+        f"mov rdi, [r10 + {_RDI_CELL:#x}]",
+        "filled:",
         f"mov rcx, [r10 + {_RCX_CELL:#x}]",
         f"mov rax, [r10 + {_RAX_CELL:#x}]",
         f"push qword ptr [r11 + {_TABLE:#x}]",
@@ -274,11 +292,11 @@ def _leave(at: int) -> tuple[bytes, int]:
         f"mov rcx, [r11 + {_E_GATE:#x}]",
         "shl rcx, 4",
         "add rcx, r10",
-        f"mov rcx, [rcx + {_TABLE + 8:#x}]",
+        f"mov ecx, [rcx + {_TABLE + 8:#x}]",
         f"movabs rdx, {addresses.POISON_WORD + 7:#x}",
         "mov rsi, rsp",
         "again:",
-        "dec rcx",
+        "dec ecx",
         "js over",
         "mov [rsi], rdx",
         "add rsi, 8",

@@ -219,7 +219,7 @@ class Machine:
         owner: object,
         chunks: Sequence[tuple[int, bytes]],
         fixups: Mapping[int, tuple[int, str]] = _NO_FIXUPS,
-        functions: Sequence[tuple[int, int]] = (),
+        functions: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         """Replace the image by `chunks` of (address, bytes); the main function lies at IMAGE.
 

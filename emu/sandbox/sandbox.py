@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from time import monotonic
 
+from bpf import isa
 from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import RunInput
@@ -25,6 +26,7 @@ from jit.image import Image, Layout
 from jit.profile import DEFAULT, Profile
 
 _NO_IMAGES: Mapping[str, Image] = {}
+_OTHER_FRAME = (isa.MAX_STACK + 128) // 8  # words: a program's stack, and what may be saved above it
 _PROG_STRUCT = 256  # bytes of a struct bpf_prog that native code may look at: only bpf_func is filled in
 
 
@@ -113,7 +115,7 @@ class Sandbox:
             if function.image is not None and (table := function.image.functions[function.number].extable)
             for off, length, register in table
         }
-        self._gated = [(one.addr, _stack_words(one)) for one in self.code.gated]
+        self._gated = [(one.addr, *_stack_words(one)) for one in self.code.gated]
         self._rules = rules or Checks()
 
     @cached_property
@@ -273,10 +275,16 @@ class _Callees(dict[int, Callee]):
         return found
 
 
-def _stack_words(function: Function) -> int:
-    """How many arguments of a BPF function lie on the stack: those behind the sixth."""
+def _stack_words(function: Function) -> tuple[int, int]:
+    """How many arguments of a BPF function lie on the stack, those behind the sixth, and how many words of it are its own.
+
+    The gate fills these as a fresh stack is, so that nobody reads what an earlier call left. Where they are is known of
+    frames of the kernel's kind; of others what lies below the return address is filled, however they divide it.
+    """
     assert function.image is not None
-    return max(function.image.verified.subprogs[function.number].in_stack_args - 1, 0)
+    sub, native = function.image.verified.subprogs[function.number], function.image.functions[function.number]
+    depth = 0 if sub.private_stack else -(-max(sub.stack_depth, native.frame.stack_depth) // 8)
+    return max(sub.in_stack_args - 1, 0), depth if native.offsets or native.prologue else _OTHER_FRAME
 
 
 def _values(world: World, loaded: Sequence[Image], index: int) -> int:
