@@ -8,7 +8,7 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.proto import CType, FuncProto, Param
 from emu.fuzz.reduce.draft import Draft, Function, Item
-from emu.fuzz.reduce.flow import stored_slot, zero
+from emu.fuzz.reduce.flow import stored_slot, writes_one, zero
 from emu.fuzz.reduce.search import Search
 
 U64 = CType("int", "u64", 64)
@@ -17,20 +17,26 @@ _LETTERS = "abcdefghijkl"
 
 
 def functions(search: Search, name: str) -> None:
-    """A function is the main program; its calls become `r0 = 0`; its body becomes `r0 = 0; exit`."""
+    """A function is the main program; its calls become `r0 = 0`, or those of another; its body becomes `r0 = 0; exit`."""
     for place in range(_places(search, name) - 1, 0, -1):
         draft = search.draft(name)
-        if draft is None or place >= len(draft.bounds()):
-            continue
-        if search.attempt_draft(name, draft.promoted(place)):
-            continue
-        first, end = draft.bounds()[place]
-        items = [zero(0) if _calls(draft, item, first) else item for item in draft.items]
-        kept = [replace(item, key=old.key) for item, old in zip(items, draft.items, strict=True)]
-        if search.attempt_draft(name, draft.with_items(kept)):
-            continue
-        if end - first > 2:
-            search.attempt_draft(name, draft.without(first, end, (zero(0), Item(0, Insn(isa.OP_EXIT)))))
+        if draft is not None and place < len(draft.bounds()):
+            any(search.attempt_draft(name, made) for made in _without_function(draft, place))
+
+
+def _without_function(draft: Draft, place: int) -> Iterator[Draft]:
+    first, end = draft.bounds()[place]
+    yield draft.promoted(place)
+    items = [zero(0) if _calls(draft, item, first) else item for item in draft.items]
+    yield draft.with_items(replace(item, key=old.key) for item, old in zip(items, draft.items, strict=True))
+    for other, _ in draft.bounds()[1:]:
+        if other != first:
+            key = draft.items[other].key
+            yield draft.with_items(
+                replace(item, target=key) if _refers(draft, item, first) else item for item in draft.items
+            )
+    if end - first > 2:
+        yield draft.without(first, end, (zero(0), Item(0, Insn(isa.OP_EXIT))))
 
 
 def _places(search: Search, name: str) -> int:
@@ -40,6 +46,12 @@ def _places(search: Search, name: str) -> int:
 
 def _calls(draft: Draft, item: Item, first: int) -> bool:
     return item.calls_function and item.target is not None and draft.find(item.target) == first
+
+
+def _refers(draft: Draft, item: Item, first: int) -> bool:
+    return _calls(draft, item, first) or (
+        item.takes_function and item.target is not None and draft.find(item.target) == first
+    )
 
 
 def parameters(search: Search, name: str) -> None:
@@ -117,7 +129,7 @@ def _next_callee(draft: Draft, index: int, end: int) -> int | None:
 
 
 def callees(search: Search, name: str) -> None:
-    """A kfunc becomes a simpler one: of its own family, or of those that add their arguments up.
+    """A kfunc becomes a function of the program, or a simpler kfunc: of its own family, or one that adds its arguments up.
 
     What it does not take any more is not stored either (flow.tidy sees to that).
     """
@@ -131,18 +143,46 @@ def callees(search: Search, name: str) -> None:
 
 
 def _simpler_callee(draft: Draft, index: int) -> Iterator[Draft]:
+    """Each with the arguments as they are, and with zeroes, which every function takes."""
     item = draft.items[index]
     assert item.kfunc is not None
     known = item.kfunc[0]
     if known not in KFUNCS:
         return
     count = len(KFUNCS[known].proto.params)
-    stem = known.rstrip("0123456789")
-    family = [f"{stem}{number}" for number in range(count)]
-    sums = [f"{SUMS}{number}" for number in range(isa.MAX_REG_ARGS, count + 1)]
-    for other in dict.fromkeys([*sums, *family]):
-        if other in KFUNCS and other != known:
-            yield draft.put(index, replace(item, kfunc=(other, KFUNCS[other].module)))
+    family = known.rstrip("0123456789")
+    names = [f"{SUMS}{number}" for number in range(isa.MAX_REG_ARGS, count + 1)]
+    names += [f"{family}{number}" for number in range(count)]
+    made = [
+        Item(0, Insn(isa.OP_CALL, src=isa.PSEUDO_CALL), target=draft.items[first].key)
+        for first, _ in draft.bounds()[1:]
+    ]
+    made += [
+        replace(item, kfunc=(other, KFUNCS[other].module))
+        for other in dict.fromkeys(names)
+        if other in KFUNCS and other != known
+    ]
+    for call in made:
+        yield draft.put(index, call)
+        yield _with_zeroes(draft, index).put(index, call)
+
+
+def _with_zeroes(draft: Draft, index: int) -> Draft:
+    """With 0 for what the instructions before the call at `index` put into its arguments."""
+    items = list(draft.items)
+    seen = set()
+    for at in range(index - 1, -1, -1):
+        insn = items[at].insn
+        if insn.code == isa.OP_CALL:
+            break
+        register = writes_one(insn)
+        if stored_slot(items[at]) is not None:
+            store = replace(insn, code=isa.ST | isa.MEM | isa.DW, src=0, imm=0)
+            items[at] = replace(items[at], insn=store)
+        elif register is not None and 0 < register <= isa.MAX_REG_ARGS and register not in seen:
+            items[at] = replace(zero(register), key=items[at].key)
+            seen.add(register)
+    return draft.with_items(items)
 
 
 def types(search: Search, name: str) -> None:
