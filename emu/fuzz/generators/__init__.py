@@ -13,12 +13,14 @@ from emu.fuzz.generators.corpus import Corpus, load_corpus
 from emu.fuzz.generators.isa import forms
 from emu.fuzz.generators.made import Generator, Made
 from emu.fuzz.generators.mutated import mutated, mutated_from
+from emu.fuzz.generators.near import near
 from emu.fuzz.sample import Sample
 
 GENERATORS: dict[str, Generator] = {
     "calls": calls,
     "isa": forms,
     "mutated": mutated,
+    "near": near,
 }
 
 

@@ -1,0 +1,96 @@
+"""Generator `near`: programs on the border of each rule of the verifier, on both sides.
+
+The rules' makers write text; it is parsed once for each text that they make. Something that changes nothing is put in
+front, and inputs and contents of maps are drawn anew each time.
+"""
+
+import random
+from dataclasses import replace
+from functools import lru_cache
+
+from bpf import asm
+from bpf.insn import Insn
+from bpf.maps import MapSpec
+from bpf.program import FuncInfo, KfuncRef, Program, Request
+from emu.fuzz.generators.code import Code, insn_of, link
+from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.made import Made
+from emu.fuzz.generators.plan import VALUE_SIZE
+from emu.fuzz.generators.prototypes import GLOBAL, Param, Signature
+from emu.fuzz.generators.rules import MAKERS, Recipe
+from emu.fuzz.generators.setting import FLAGS, context_type, inputs
+
+MAPS = {
+    "values": f"map values: array key 4 value {VALUE_SIZE} max 1 dump",
+    "table": f"map table: hash key 4 value {VALUE_SIZE} max 4",
+    "ring": "map ring: ringbuf key 0 value 0 max 4096",
+    "progs": "map progs: prog_array key 4 value 4 max 2\n    progs 0 = target",
+    "text": "map text: array key 4 value 16 max 1 flags 128 freeze\n    elem 00000000 = 68656c6c6f2c20776f726c6400000000",
+    "endless": "map endless: array key 4 value 16 max 1 flags 128 freeze\n    elem 00000000 = 68656c6c6f2c20776f726c6468656c6c",
+}
+
+
+def near(rng: random.Random) -> Made:
+    """One program of this kind."""
+    draw = Draw(rng)
+    name, maker = draw.pick(MAKERS)
+    inside = draw.random() < 0.5
+    recipe = maker(draw, inside)
+    program = _assembled(recipe)
+    program = replace(program, maps=tuple(_filled(draw, spec) for spec in program.maps))
+    if not recipe.quiet:
+        program = _behind(_idle(draw), program)
+    others = {"target": _target(recipe.prog_type)} if "progs" in recipe.maps else {}
+    side = "inside" if inside else "outside"
+    return Made(Request(program, inputs(draw, recipe.prog_type)), others, (f"rule:{name}/{side}",))
+
+
+@lru_cache(maxsize=1 << 12)
+def _assembled(recipe: Recipe) -> Program:
+    flags = f" flags {FLAGS[recipe.prog_type]}" if recipe.prog_type in FLAGS else ""
+    head = f"prog type {recipe.prog_type} license GPL{flags}"
+    main = f"int main({context_type(recipe.prog_type)}ctx):\n{recipe.main}"
+    text = [head, *(MAPS[name] for name in recipe.maps), main, *recipe.functions]
+    return asm.parse("\n".join(text) + "\n", "near").program
+
+
+def _filled(draw: Draw, spec: MapSpec) -> MapSpec:
+    if spec.name == "values":
+        return replace(spec, elems=((bytes(4), draw.bytes(VALUE_SIZE)),))
+    if spec.name == "table" and draw.random() < 0.7:
+        return replace(spec, elems=((draw.below(2).to_bytes(4, "little"), draw.bytes(VALUE_SIZE)),))
+    return spec
+
+
+def _idle(draw: Draw) -> list[Insn]:
+    """A few instructions that only r0 and r9 know of."""
+    code = Code()
+    for _ in range(draw.below(5)):
+        dst = draw.pick((0, 9))
+        if draw.random() < 0.4:
+            code.wide(dst, draw.word())
+        else:
+            code.mov_imm(dst, draw.imm())
+        code.add_imm(dst, draw.imm())
+    return [insn_of(*row) for row in code.rows]
+
+
+def _behind(front: list[Insn], program: Program) -> Program:
+    """The program with instructions in front of its first one."""
+    more = len(front)
+    first, *others = program.func_info
+    return replace(
+        program,
+        insns=(*front, *program.insns),
+        func_info=(first, *(FuncInfo(info.insn + more, info.type_id) for info in others)),
+        kfuncs=tuple(KfuncRef(ref.insn + more, ref.name, ref.module) for ref in program.kfuncs),
+    )
+
+
+@lru_cache
+def _target(prog_type: str) -> Program:
+    code = Code()
+    code.mov_imm(0, 42)
+    code.exit()
+    main = Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)
+    return link("target", [(main, code)], prog_type=prog_type, prog_flags=FLAGS.get(prog_type, 0))
