@@ -13,6 +13,7 @@ where `Sandbox.run` would complain.
 import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import Final
@@ -66,6 +67,17 @@ def _scriptable(callee: Callee) -> bool:
     return all(param.type.kind in _SCALARS for param in proto.params)
 
 
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """A call of a function of the program. start: first instruction of the function; args: how many it has; rbp: the caller's."""
+
+    insn: int | None
+    start: int
+    args: int
+    depth: int
+    rbp: int
+
+
 class Confirmer:
     """For one program in place; remembers what it has looked at. symbols: addresses of what it calls, by name."""
 
@@ -77,7 +89,7 @@ class Confirmer:
         self._code = code
         self._rules = rules
         self._calls: dict[tuple[bytes, bytes], int | None] = {}
-        self._entries: dict[bytes, tuple[int | None, int]] = {}
+        self._entries: dict[bytes, _Gate | None] = {}
         self._stubs = _stubs(symbols)
         self._fits = not (rules.extended or rules.dirty or machine.precise) and not any(
             one.image is None or redzone.accesses(one) for one in code.functions
@@ -212,11 +224,28 @@ class Confirmer:
         last = log + len(want.entries)
         if end != gates.LOG_START + last * gates.RECORD_SIZE:
             return None
-        raw = self._machine.gates.raw(log, last) if want.entries else b""
-        for number, entry in enumerate(want.entries):
-            if not self._entered(raw[number * gates.RECORD_SIZE :][: gates.RECORD_SIZE], entry):
-                return None
-        return last
+        return last if not want.entries or self._functions(want, log) else None
+
+    def _functions(self, want: RunResult, log: int) -> bool:
+        """Whether the calls of functions in the gates' log, from number `log` on, are those that are wanted."""
+        raw = self._machine.gates.raw(log, log + len(want.entries))
+        frames: list[int] = []
+        for at, entry in enumerate(want.entries):
+            record = raw[at * gates.RECORD_SIZE : (at + 1) * gates.RECORD_SIZE]
+            head = record[: gates.R_ARGS]
+            if head not in self._entries:
+                self._entries[head] = self._look_at_gate(head)
+            gate = self._entries[head]
+            if (
+                gate is None
+                or (gate.insn, gate.start) != (entry.insn, entry.function)
+                or gate.depth > len(frames)
+            ):
+                return False
+            frames[gate.depth :] = [gate.rbp]
+            if not _as_wanted(record, entry, gate.args, frames):
+                return False
+        return True
 
     def _look(self, stub: bytes, where: bytes) -> int | None:
         """The instruction of a call, None when a rule is broken there or none is known."""
@@ -230,35 +259,20 @@ class Confirmer:
         self._calls[stub, where] = found
         return found
 
-    def _entered(self, raw: bytes, want: Entry) -> bool:
-        """Whether a record of a gate is the call that is wanted."""
-        head = raw[: gates.R_ARGS]
-        if head not in self._entries:
-            self._entries[head] = self._look_at_gate(head)
-        if self._entries[head] != (want.insn, want.function):
-            return False
-        *args, rax, done = _words(14).unpack_from(raw, gates.R_ARGS)
-        if len(want.args) > len(args) or done != 1 or (want.ret is not None and rax != want.ret):
-            return False
-        if not all(one is None or one == other for one, other in zip(want.args, args, strict=False)):
-            return False
-        first = isa.MAX_REG_ARGS + 1
-        return None not in want.args[first - 1 :] or not checks.passed_nothing(
-            tuple(args[: len(want.args)]), first, None, ""
-        )
-
-    def _look_at_gate(self, head: bytes) -> tuple[int | None, int]:
-        """Instruction of the call and first one of the function; (None, -1) when a rule is broken or nothing known."""
-        number, ret, _, rsp, _, flags = _words(6).unpack(head)
+    def _look_at_gate(self, head: bytes) -> _Gate | None:
+        """What the head of a gate's record says, None when a rule is broken there or it says nothing."""
+        number, ret, shadow, rsp, rbp, flags = _words(6).unpack(head)
         function = self._code.behind_gate(number)
         site = self._code.call_site(ret, gates.gate(number))
         if function is None or site is None or function.image is None:
-            return None, -1
+            return None
         if checks.at_call(rsp, flags, self._rules, site, function.name):
-            return None, -1
+            return None
         verified = function.image.verified
-        start = verified.origin[verified.subprogs[function.number].start]
-        return site.insn, function_of(verified.program, start)
+        sub = verified.subprogs[function.number]
+        start = function_of(verified.program, verified.origin[sub.start])
+        depth = (shadow - gates.SHADOW_START) // gates.ENTRY_SIZE
+        return _Gate(site.insn, start, isa.MAX_REG_ARGS + sub.in_stack_args, depth, rbp)
 
     def _finished(self, raw: bytes, want: RunResult, finish: Finish) -> bool:
         """Whether registers at the exit and results are as they should be."""
@@ -274,6 +288,25 @@ class Confirmer:
             and done.data_out == want.data_out
             and done.ctx_out == want.ctx_out
         )
+
+
+def _as_wanted(record: bytes, want: Entry, count: int, frames: Sequence[int]) -> bool:
+    """Whether a function got the arguments that are wanted, as far as they are known, and gave the result.
+
+    count: of its arguments. frames: frame pointers of all that have called and not returned, outermost first.
+    """
+    *words, rax, done = _words(14).unpack_from(record, gates.R_ARGS)
+    if done != 1 or (want.ret is not None and rax != want.ret):
+        return False
+    args, wanted = tuple(words[:count]), want.args[:count]
+    if args == wanted:
+        return True
+    for one, shown, other in zip(wanted, want.shown, args, strict=False):
+        if shown is not None and shown.space == "stack" and shown.base < len(frames):
+            one = frames[shown.base] + shown.off
+        if one is not None and one != other:
+            return False
+    return not checks.passed_nothing(args, isa.MAX_REG_ARGS + 1, None, "")
 
 
 def _stubs(symbols: Mapping[str, int]) -> dict[str, tuple[int, int, int, int | None]]:
