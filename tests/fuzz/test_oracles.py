@@ -13,6 +13,8 @@ from bpf.program import Request
 from emu.compare import compare
 from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES, Exam
+from emu.fuzz.oracles.limits import is_limit
+from emu.outcome import Trap
 from emu.pipeline import Options, Pipeline
 from emu.soundness.inputs import random_inputs, random_maps
 from jit.image import Image
@@ -110,6 +112,32 @@ def test_stack_that_nobody_wrote(pipeline: Pipeline) -> None:
         Exam(known, {}, replace(apart, request=known, interp=pipeline.interpret(known, {})), pipeline),
         "engines",
     ) == ["retval"]
+
+
+@pytest.mark.parametrize("mode", ["kernel", "strict"])
+def test_a_lost_argument_that_nobody_looks_at(mode: str) -> None:
+    """The packet load destroys argument 6, which strict mode allows where the callee does not load it."""
+    text = (HOLES / "ld_abs.bpf").read_text().replace("r0 = *(u64 *)(r11 +8)", "r0 = 3")
+    judged = Judge(Pipeline(Options(mode=mode))).judge(request_of(text))
+    assert not judged.case.rejected
+    assert judged.case.difference is not None
+    assert judged.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why", "limit"),
+    [
+        ("budget", "more than 10 instructions", True),
+        ("internal", "jump tables are not supported", True),
+        ("call", "helper bpf_x#1 is not implemented", True),
+        ("call", "r6 is 0x3, not the context", False),
+        ("access", "read of 8 bytes at 0xffff88800101003a: runs 2 bytes past context", True),
+        ("access", "read of 8 bytes at 0xffff88800101003a: runs 2 bytes past the value of map m", False),
+        ("uninitialized", "r3 is not defined", False),
+    ],
+)
+def test_limits(kind: str, why: str, limit: bool) -> None:
+    assert is_limit(Trap(kind, 1, f"insn 1: r0 = *(u64 *)(r9 +40): {why}")) is limit
 
 
 # ---- holes of the kernel are found in kernel mode, and not in strict mode

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from bpf.verified import Verified
 from emu.fuzz.finding import Finding
 from emu.fuzz.oracles.exam import Exam
-from emu.outcome import Outcome, Trap
+from emu.fuzz.oracles.limits import is_limit
+from emu.outcome import Outcome
 from jit import JitUnsupported
-
-_LIMITS = ("budget", "internal")  # kinds of traps that say how far we go, not how far the program may
-_UNKNOWN = ("is not implemented", "is not known")  # helpers and kfuncs without behaviour
 
 
 def judge(exam: Exam) -> Iterator[Finding]:
@@ -30,12 +28,8 @@ def judge(exam: Exam) -> Iterator[Finding]:
 
 def _traps(name: str, outcome: Outcome) -> Iterator[Finding]:
     for number, run in enumerate(outcome.runs):
-        if run.trap is not None and not _is_limit(run.trap):
+        if run.trap is not None and not is_limit(run.trap):
             yield Finding("accepted", f"{name} {run.trap.kind}", run.trap.message, run.trap.insn, number)
-
-
-def _is_limit(trap: Trap) -> bool:
-    return trap.kind in _LIMITS or (trap.kind == "call" and trap.message.endswith(_UNKNOWN))
 
 
 def _origin(verified: Verified, slot: int | None) -> int | None:
