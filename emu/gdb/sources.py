@@ -101,10 +101,13 @@ class Sources:
         texts = {self._file: "\n".join(self._listing.lines) + "\n"}
         for name, lines in self._put_together().items():
             texts[name] = "\n".join(lines.get(at, "") for at in range(1, max(lines, default=0) + 1)) + "\n"
+        if not folder.is_dir():
+            raise InputError(str(folder), "", "is no folder to write symbols in")
         for name, text in texts.items():
             path = folder / name
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent != folder:
+                    path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
             except OSError as error:
                 raise InputError(str(path), "", error.strerror or str(error)) from None

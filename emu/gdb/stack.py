@@ -17,7 +17,9 @@ from jit.x64.registers import NAMES64
 
 _BPF_NAME = {NAMES64[reg]: f"r{number}" for number, reg in CALLEE_SAVED}
 _DEEPEST = 512
-CALLBACK_CFA = WORD * (len(SAVED_REGISTERS) + WORDS + 1)  # CFA - rsp of a stub while its callback is under way
+CALLBACK_CFA = WORD * (
+    len(SAVED_REGISTERS) + WORDS + 1
+)  # CFA - rsp of a stub while its callback is under way
 
 
 @dataclass(frozen=True, slots=True)

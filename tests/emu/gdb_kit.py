@@ -23,6 +23,53 @@ from emu.sandbox.debug import DebugMachine
 SECONDS = 60.0  # after which a test that waits has failed
 TEXTS = Path(__file__).parents[2] / "fixtures" / "text"
 
+# A helper that calls a function back for each element, which calls one with 8 arguments.
+CALLBACK = """
+    prog tc license GPL
+
+    map table: array key 4 value 8 max 3
+        elem 00000000 = 0100000000000000
+
+    int main(struct __sk_buff *ctx):
+        r6 = 61
+        *(u64 *)(r10 - 8) = 0
+        r1 = table ll
+        r2 = subprog[each]
+        r3 = r10
+        r3 += -8
+        r4 = 0
+        call bpf_for_each_map_elem
+        r0 = *(u64 *)(r10 - 8)
+        r0 += r6
+        exit
+
+    static long each(void *map, void *key, void *value, long *sum):
+        r6 = r4
+        r1 = *(u64 *)(r3 +0)
+        r2 = 2
+        r3 = 3
+        r4 = 4
+        r5 = 5
+        *(u64 *)(r11 - 8) = r1
+        *(u64 *)(r11 - 16) = 7
+        *(u64 *)(r11 - 24) = 88
+        call eight
+        r1 = *(u64 *)(r6 +0)
+        r1 += r0
+        *(u64 *)(r6 +0) = r1
+        r0 = 0
+        exit
+
+    static long eight(long a, long b, long c, long d, long e, long f, long g, long h):
+        r6 = *(u64 *)(r11 + 8)
+        r7 = *(u64 *)(r11 + 16)
+        r8 = *(u64 *)(r11 + 24)
+        r0 = r6
+        r0 += r7
+        r0 += r8
+        exit
+"""
+
 
 def request_of(text: str) -> Request:
     """The request of an assembly text."""

@@ -11,56 +11,11 @@ import pytest
 
 from emu.gdb.server import HOST, Channel
 from emu.load import load_file
-from tests.emu.gdb_kit import SECONDS, TEXTS, Served, gdb_says, request_of
+from tests.emu.gdb_kit import CALLBACK, SECONDS, TEXTS, Served, gdb_says, request_of
 
 OBJECTS = Path(__file__).parents[2] / "fixtures" / "objects"
 REVERSE = load_file(str(TEXTS / "reverse12.bpf"))[0].request
 MAP_LOOP = load_file(str(TEXTS / "map_loop12.bpf"))[0].request
-CALLBACK = """
-    prog tc license GPL
-
-    map table: array key 4 value 8 max 3
-        elem 00000000 = 0100000000000000
-
-    int main(struct __sk_buff *ctx):
-        r6 = 61
-        *(u64 *)(r10 - 8) = 0
-        r1 = table ll
-        r2 = subprog[each]
-        r3 = r10
-        r3 += -8
-        r4 = 0
-        call bpf_for_each_map_elem
-        r0 = *(u64 *)(r10 - 8)
-        r0 += r6
-        exit
-
-    static long each(void *map, void *key, void *value, long *sum):
-        r6 = r4
-        r1 = *(u64 *)(r3 +0)
-        r2 = 2
-        r3 = 3
-        r4 = 4
-        r5 = 5
-        *(u64 *)(r11 - 8) = r1
-        *(u64 *)(r11 - 16) = 7
-        *(u64 *)(r11 - 24) = 88
-        call eight
-        r1 = *(u64 *)(r6 +0)
-        r1 += r0
-        *(u64 *)(r6 +0) = r1
-        r0 = 0
-        exit
-
-    static long eight(long a, long b, long c, long d, long e, long f, long g, long h):
-        r6 = *(u64 *)(r11 + 8)
-        r7 = *(u64 *)(r11 + 16)
-        r8 = *(u64 *)(r11 + 24)
-        r0 = r6
-        r0 += r7
-        r0 += r8
-        exit
-"""
 ARGUMENTS = "a=1, b=2, c=3, d=4, e=5, f=6, g=7, h=8, i=9, j=10, k=11, l=12"
 GONE = ", ".join(f"{name}=<optimized out>" for name in "abcdef") + ", g=7, h=8, i=9, j=10, k=11, l=12"
 

@@ -1,0 +1,248 @@
+"""The symbols, read by others: pyelftools and readelf find in them what the JIT says of its functions."""
+
+import subprocess
+from bisect import bisect_right
+from collections.abc import Callable
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elftools.dwarf.callframe import FDE
+from elftools.elf.elffile import ELFFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpf.program import Request
+from emu.gdb import cfi, elf, wire
+from emu.gdb.sources import Sources
+from emu.gdb.symbols import Symbols
+from emu.gdb.target import Target
+from emu.load import load_file
+from emu.pipeline import Options, Pipeline
+from emu.sandbox.debug import DebugMachine
+from emu.sandbox.images import Function
+from jit.decoder import new_decoder
+from jit.profile import PRESETS
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+NAMES = {number: name for name, number in cfi.NUMBERS.items()}
+PROGRAMS = [
+    ("text/reverse12.bpf", None),
+    ("text/map_loop12.bpf", None),
+    ("text/loop_callback.bpf", None),
+    ("text/packet_xdp.bpf", None),
+    ("objects/loop_callback10.bpf.o", "loop_callback"),
+    ("objects/call_tree6.bpf.o", None),
+    ("objects/stack_objects12.bpf.o", None),
+]
+
+
+@pytest.fixture(scope="module")
+def machine() -> DebugMachine:
+    return DebugMachine()
+
+
+def _request(file: str, name: str | None) -> Request:
+    return load_file(str(FIXTURES / file), wanted=name)[0].request
+
+
+def _target(machine: DebugMachine, request: Request, profile: str = "7.3") -> Target:
+    pipeline = Pipeline(Options(profile=PRESETS[profile]))
+    case = pipeline.run(request, {}, ("verify", "jit"))
+    assert case.image is not None
+    return Target(machine, pipeline.sandbox(machine, 1.0, request.program, case.image, {}), "test")
+
+
+def _read(target: Target, folder: Path, *, c_lines: bool = True) -> ELFFile:
+    symbols = Symbols(target, folder / "out.elf", (FIXTURES / "objects",), c_lines=c_lines)
+    symbols.write()
+    return ELFFile(BytesIO((folder / "out.elf").read_bytes()))
+
+
+def _functions(target: Target) -> list[Function]:
+    return [one for one in target.engine.code.functions if one.image is not None]
+
+
+@pytest.mark.parametrize(("file", "name"), PROGRAMS)
+def test_frames_are_those_of_the_jit_at_every_instruction(
+    machine: DebugMachine, file: str, name: str | None, tmp_path: Path
+) -> None:
+    target = _target(machine, _request(file, name))
+    _compare_frames(target, _read(target, tmp_path))
+
+
+@pytest.mark.parametrize("profile", ["7.3-nobmi2", "7.3-zen2", "7.3-stuffed", "plain"])
+def test_frames_of_other_profiles(machine: DebugMachine, profile: str, tmp_path: Path) -> None:
+    target = _target(machine, _request("text/reverse12.bpf", None), profile)
+    _compare_frames(target, _read(target, tmp_path))
+
+
+def _compare_frames(target: Target, file: ELFFile) -> None:
+    entries = {
+        one["initial_location"]: one for one in file.get_dwarf_info().CFI_entries() if isinstance(one, FDE)
+    }
+    for function in _functions(target):
+        assert function.image is not None
+        frame = function.image.functions[function.number].frame
+        table = entries[function.addr].get_decoded().table
+        starts = [row["pc"] for row in table]
+        for at, *_ in new_decoder().disasm_lite(function.code, 0):
+            row = table[bisect_right(starts, function.addr + at) - 1]
+            want = frame.cfi(at)
+            assert (NAMES[row["cfa"].reg], row["cfa"].offset) == (want.cfa.reg, want.cfa.off), hex(at)
+            saved = {
+                NAMES[reg]: rule.arg
+                for reg, rule in row.items()
+                if isinstance(reg, int) and rule.type == "OFFSET"
+            }
+            assert saved == want.saved, hex(at)
+
+
+@pytest.mark.parametrize("c_lines", [True, False])
+@pytest.mark.parametrize(("file", "name"), PROGRAMS)
+def test_each_instruction_has_its_line(
+    machine: DebugMachine, file: str, name: str | None, c_lines: bool, tmp_path: Path
+) -> None:
+    target = _target(machine, _request(file, name))
+    dwarf = _read(target, tmp_path, c_lines=c_lines).get_dwarf_info()
+    unit = next(dwarf.iter_CUs())
+    program: Any = dwarf.line_program_for_CU(unit)
+    rows = [entry.state for entry in program.get_entries() if entry.state is not None]
+    spans = [(one, other.address) for one, other in pairwise(rows) if not one.end_sequence]
+    listing = (tmp_path / "out.bpf.s").read_text().splitlines()
+    code = target.engine.world.program
+    seen = 0
+    for function in _functions(target):
+        for at in range(function.addr, function.end):
+            site = target.engine.code.site(at)
+            if site is None or site.insn is None:
+                continue
+            row = next(row for row, end in spans if row.address <= at < end)
+            path = program["file_entry"][row.file - 1].name.decode()
+            seen += 1
+            if path == "out.bpf.s":
+                assert listing[row.line - 1].split(":")[0].strip() == str(site.insn)
+            else:
+                infos = [info for info in code.line_info if info.insn <= site.insn]
+                assert infos[-1].line == row.line
+                assert Path(path).name == Path(infos[-1].file).name
+    assert seen
+
+
+@pytest.mark.parametrize(("file", "name"), PROGRAMS)
+def test_functions_and_stubs_are_symbols_and_entries(
+    machine: DebugMachine, file: str, name: str | None, tmp_path: Path
+) -> None:
+    target = _target(machine, _request(file, name))
+    read = _read(target, tmp_path)
+    table: Any = read.get_section_by_name(".symtab")
+    symbols = {one.name: one for one in table.iter_symbols()}
+    unit = next(read.get_dwarf_info().iter_CUs())
+    told = {
+        die.attributes["DW_AT_low_pc"].value: die
+        for die in unit.iter_DIEs()
+        if die.tag == "DW_TAG_subprogram"
+    }
+    for function in _functions(target):
+        assert symbols[function.name]["st_value"] == function.addr
+        assert symbols[function.name]["st_size"] == len(function.code)
+        assert told[function.addr].attributes["DW_AT_name"].value.decode() == function.name
+    for symbol, addr in target.engine.layout.symbols.items():
+        assert symbols[symbol]["st_value"] == addr
+    text: Any = read.get_section_by_name(".text")
+    first = target.engine.code.functions[0]
+    assert text["sh_addr"] == first.addr
+    assert text.data()[: len(first.code)] == target.shown(first)
+
+
+def test_arguments_of_12(machine: DebugMachine, tmp_path: Path) -> None:
+    dwarf = _read(_target(machine, _request("text/reverse12.bpf", None)), tmp_path).get_dwarf_info()
+    unit = next(dwarf.iter_CUs())
+    function = next(
+        die
+        for die in unit.iter_DIEs()
+        if die.tag == "DW_TAG_subprogram" and die.attributes["DW_AT_name"].value == b"reverse12"
+    )
+    found = []
+    for die in function.iter_children():
+        if die.tag == "DW_TAG_formal_parameter":
+            where = die.attributes["DW_AT_location"]
+            found.append((die.attributes["DW_AT_name"].value.decode(), where.form))
+    assert [name for name, _ in found] == list("abcdefghijkl")
+    assert [form for _, form in found] == ["DW_FORM_sec_offset"] * 6 + ["DW_FORM_exprloc"] * 6
+
+
+def test_readelf_finds_nothing_to_complain_about(
+    machine: DebugMachine, outside: Callable[[str], str], tmp_path: Path
+) -> None:
+    _read(_target(machine, _request("objects/loop_callback10.bpf.o", "loop_callback")), tmp_path)
+    for what in (["-aW"], ["--debug-dump=info,abbrev,decodedline,frames,loc,Ranges"]):
+        ran = subprocess.run(
+            [outside("readelf"), *what, tmp_path / "out.elf"], capture_output=True, text=True, check=True, timeout=60
+        )  # fmt: skip
+        assert ran.stderr == ""
+        assert "arning" not in ran.stdout
+
+
+def test_the_same_program_gives_the_same_symbols(machine: DebugMachine, tmp_path: Path) -> None:
+    target = _target(machine, _request("text/reverse12.bpf", None))
+    one, other = (Symbols(target, tmp_path / "out.elf", ()).image() for _ in range(2))
+    assert one == other
+
+
+def test_a_section_without_content_and_local_symbols_first() -> None:
+    sections = [
+        elf.Section(".a", b"\x90", flags=elf.ALLOC | elf.EXEC, addr=0x1000),
+        elf.Section(".b", b"", elf.NOBITS, elf.ALLOC | elf.WRITE, 0x2000, 64),
+    ]
+    symbols = [elf.Symbol("g", 0x1000, 1, section=".a"), elf.Symbol("f", kind=elf.FILE, local=True)]
+    read = ELFFile(BytesIO(elf.write(sections, symbols, 0x1000)))
+    table: Any = read.get_section_by_name(".symtab")
+    assert [one.name for one in table.iter_symbols()] == ["", "f", "g"]
+    assert table["sh_info"] == 2
+    empty: Any = read.get_section_by_name(".b")
+    assert empty["sh_size"] == 64
+    assert [one["p_vaddr"] for one in read.iter_segments()] == [0x1000]
+
+
+@given(st.integers(0, 1 << 70))
+def test_unsigned_numbers_come_back(value: int) -> None:
+    data, got = wire.uleb(value), 0
+    for at, byte in enumerate(data):
+        got |= (byte & 0x7F) << 7 * at
+    assert got == value
+    assert [byte >> 7 for byte in data] == [1] * (len(data) - 1) + [0]
+
+
+@given(st.integers(-1 << 70, 1 << 70))
+def test_signed_numbers_come_back(value: int) -> None:
+    data, got = wire.sleb(value), 0
+    for at, byte in enumerate(data):
+        got |= (byte & 0x7F) << 7 * at
+    assert got - (data[-1] >> 6 << 7 * len(data)) == value
+
+
+def test_code_of_which_nothing_is_known_has_callers_by_its_frame_pointer() -> None:
+    code = bytes.fromhex("f30f1efa 55 4889e5 4883ec10 90 c9 c3 90 5d c3")
+    rows = cfi.rows_by_rbp(code)
+    assert [(row.off, row.reg, row.add) for row in rows] == [
+        (0, "rsp", 8), (5, "rsp", 16), (8, "rbp", 16), (14, "rsp", 8), (15, "rbp", 16), (17, "rsp", 8),
+    ]  # fmt: skip
+    assert cfi.rows_by_rbp(b"\x90" * 20) == []
+
+
+def test_names_of_sources_lead_nowhere_else(tmp_path: Path) -> None:
+    request = _request("objects/loop_callback10.bpf.o", "loop_callback")
+    infos = tuple(
+        type(one)(one.insn, f"/../../{'../' * 9}etc/\0passwd{one.insn % 2}", one.text, one.line, one.column)
+        for one in request.program.line_info
+    )
+    program = type(request.program)(request.program.name, request.program.insns, line_info=infos)
+    sources = Sources([program], {}, "list.bpf.s", (tmp_path,))
+    assert sources.line(0, 0).file == "src/etc/passwd0"
+    (tmp_path / "out").mkdir()
+    sources.write(tmp_path / "out")
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(map(str, found)) == ["out/list.bpf.s", "out/src/etc/passwd0"]
