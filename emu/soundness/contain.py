@@ -224,7 +224,7 @@ class Relation:
 def _in_array(reg: Reg, word: int, one: Map, values: int, step: int) -> bool:
     count = one.spec.max_entries * one.cpus
     if reg.is_const:
-        at = word - reg.num.value - values
+        at = word - reg.num.value - values & U64
         return at % step == 0 and 0 <= at < step * count
     if count > _MANY:
         return True
