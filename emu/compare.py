@@ -64,6 +64,8 @@ def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Diff
     A violation on either side is a difference even where results agree: a broken convention that did no harm yet.
     """
     names = (left.engine, right.engine)
+    if not (right.gated and right.framed):
+        left, right = _as_known(left, right), _as_known(right, right)
     if not right.placed:
         pairs = zip(left.runs, right.runs, strict=False)
         right = replace(right, runs=tuple(_with_places(one, other) for one, other in pairs))
@@ -76,6 +78,26 @@ def compare(left: Outcome, right: Outcome, maps: Sequence[MapSpec] = ()) -> Diff
         if _both_stopped(one, other):
             return None  # what each had done by then, and all that follows, depends on its speed
     return _map_difference(left, right, maps, names)
+
+
+def _as_known(outcome: Outcome, by: Outcome) -> Outcome:
+    """An outcome with no more than the other one knows of calls between functions and of frames."""
+
+    def shown(pointers: tuple[Pointer | None, ...]) -> tuple[Pointer | None, ...]:
+        return tuple(
+            replace(one, base=one.base if by.gated else 0, off=0) if one and one.space == "stack" else one
+            for one in pointers
+        )
+
+    def known(run: RunResult) -> RunResult:
+        calls = tuple(replace(one, shown=shown(one.shown)) for one in run.calls)
+        if not by.gated:
+            return replace(run, calls=calls, entries=(), entries_dropped=0)
+        return replace(
+            run, calls=calls, entries=tuple(replace(one, shown=shown(one.shown)) for one in run.entries)
+        )
+
+    return replace(outcome, runs=tuple(map(known, outcome.runs)))
 
 
 def _with_places(known: RunResult, run: RunResult) -> RunResult:

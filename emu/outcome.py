@@ -135,7 +135,9 @@ class Outcome:
 
     Arrays list every element in order; hashes list elements sorted by key bytes; maps without readable
     elements (ring buffers) have none. dumps: the maps declared with `dump` in the form of recordings. placed: whether the
-    engine knows the instruction of every call and trap; where it does not, an `insn` that is None says nothing.
+    engine knows the instruction of every call and trap; where it does not, an `insn` that is None says nothing. gated:
+    whether it sees calls of the program's own functions; where it does not, `entries` are none. framed: whether it knows
+    where in its frame the stack of a function is; where it does not, the offset of a pointer to a stack says nothing.
     """
 
     engine: str
@@ -144,3 +146,5 @@ class Outcome:
     dumps: tuple[str, ...] = ()
     extra: dict[str, object] = field(default_factory=dict)
     placed: bool = True
+    gated: bool = True
+    framed: bool = True

@@ -194,7 +194,8 @@ class Pipeline:
         extra: dict[str, object] = {"layout": engine.layout, "codes": engine.codes}
         world = engine.world
         placed = all(function.offsets for function in image.functions)
-        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra, placed)
+        gated = len(image.functions) == len(image.verified.subprogs)
+        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra, placed, gated, engine.code.usual)
 
     def sandbox(
         self, machine: Machine, seconds: float, program: Program, image: Image, others: Mapping[str, Program]

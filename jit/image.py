@@ -85,7 +85,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """All functions of a program, in the order of `Verified.subprogs`, position-independent up to relocations."""
+    """All functions of a program, in the order of `Verified.subprogs`, position-independent up to relocations.
+
+    starts: of code that is one piece, where each function lies in it, the main function at 0; () where functions may lie anywhere.
+    """
 
     verified: Verified
     functions: tuple[NativeFunction, ...]
+    starts: tuple[int, ...] = ()

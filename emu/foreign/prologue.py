@@ -1,6 +1,6 @@
 """Recognises the frame of the kernel's JIT in code from elsewhere, by its first instructions.
 
-      [endbr64] [nop] [xor eax, eax | nop]  push rbp  mov rbp, rsp  [endbr64] [sub rsp, stack]
+      [endbr64] nop [xor eax, eax | nop]  push rbp  mov rbp, rsp  [endbr64] [sub rsp, stack]
       [count of tail calls]  push ...  [sub rsp, outgoing area]
 
 What begins otherwise has a frame of its own kind: of that, only what the convention says is known.
@@ -36,6 +36,8 @@ def recognise(insns: Sequence[Insn]) -> Prologue | None:
     at = 0
     while at < len(insns) and insns[at].name in _FIRST:
         at += 1
+    if not any(one.name == "nop" for one in insns[:at]):  # where a trampoline can be attached
+        return None
     if [(one.name, one.text) for one in insns[at : at + 2]] != [("push", "rbp"), ("mov", "rbp, rsp")]:
         return None
     at += 2

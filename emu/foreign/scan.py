@@ -32,7 +32,8 @@ class Field:
 
     kind: "call" and "jump" (rel32, out of the function or to a function in it), "rel" (rip-relative memory outside), "abs"
     (4 bytes that the processor sign-extends, as memory or as a number), "imm" (8 bytes). value: the address that it
-    stands for, in the terms of the function's own address. called: an "imm" that a call or jump goes to.
+    stands for, in the terms of the function's own address. called: an "imm" that a call or jump goes to; call: the offset
+    of that call, or of the call itself.
     """
 
     off: int
@@ -41,6 +42,7 @@ class Field:
     value: int
     called: bool = False
     insn: int = 0  # offset of the instruction
+    call: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def scan(code: bytes, base: int, starts: Sequence[int] = ()) -> Scan:
             continue
         insns.append(Insn(at, one.size, one.mnemonic, one.op_str, base))
         found = _field(one, at, base, len(code), starts)
-        _called(one, loaded, fields, len(insns))
+        _called(one, at, loaded, fields, len(insns))
         if found is not None:
             if found.kind == "imm":
                 loaded[one.reg_name(one.operands[0].reg)] = len(fields), len(insns)
@@ -79,14 +81,14 @@ def scan(code: bytes, base: int, starts: Sequence[int] = ()) -> Scan:
     return Scan(tuple(insns), tuple(fields))
 
 
-def _called(one: Any, loaded: dict[str, tuple[int, int]], fields: list[Field], now: int) -> None:
+def _called(one: Any, at: int, loaded: dict[str, tuple[int, int]], fields: list[Field], now: int) -> None:
     """A call or jump to what a register holds: the number that was loaded into it is code."""
     if one.mnemonic not in ("call", "jmp") or one.operands[0].type != capstone.x86.X86_OP_REG:
         return
     place, when = loaded.get(one.reg_name(one.operands[0].reg), (0, -_NEAR - 1))
     if now - when <= _NEAR:
         old = fields[place]
-        fields[place] = Field(old.off, old.size, old.kind, old.value, True, old.insn)
+        fields[place] = Field(old.off, old.size, old.kind, old.value, True, old.insn, at)
 
 
 def _field(one: Any, at: int, base: int, size: int, starts: Sequence[int]) -> Field | None:
@@ -120,7 +122,7 @@ def _immediate(one: Any, at: int, base: int, size: int, starts: Sequence[int], v
     if branch:
         inside = base <= value < base + size and value - base not in starts
         kind = "call" if one.mnemonic == "call" else "jump"
-        return None if inside or width != 4 else Field(off, 4, kind, value, insn=at)
+        return None if inside or width != 4 else Field(off, 4, kind, value, insn=at, call=at)
     if width == 8:
         return Field(off, 8, "imm", value, insn=at) if value >= _ADDRESS else None
     if width == 4 and one.mnemonic in ("mov", "push"):

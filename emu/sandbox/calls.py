@@ -153,7 +153,7 @@ class Conversation:
             site,
             callee,
             args,
-            frames.chain(self.machine.stack, record.saved[1]),
+            frames.behind_gates(self.machine.gates),
             record.rsp,
             self._entered(),
         )

@@ -9,6 +9,7 @@ from emu.native import function_of
 from emu.outcome import Entry, Violation
 from emu.sandbox import checks, gates
 from emu.sandbox.checks import Checks
+from emu.sandbox.entry import entry_rsp
 from emu.sandbox.frames import pointer
 from emu.sandbox.gates import Gates, Logged
 from emu.sandbox.images import CodeMap, Function, Site
@@ -51,18 +52,19 @@ class Entries:
         """Take what a round left in the log; what is wrong with it. watched: precise mode has looked at the arguments."""
         self.dropped += pages.lost
         found: list[Violation] = []
-        frames: list[int] = []
+        frames = [entry_rsp() - 8]
         for number, record in enumerate(pages.records()):
             function = self._code.behind_gate(record.gate)
             if function is None or function.image is None:
                 continue  # a forged record
-            del frames[record.depth :]
-            frames += [0] * (record.depth - len(frames)) + [record.rbp]
+            del frames[record.depth + 1 :]
+            frames += [0] * (record.depth + 1 - len(frames))
             back = number in self._back
             site = self._back[number] if back else self._code.call_site(record.ret, gates.gate(record.gate))
             slots = function.image.verified.subprogs[function.number].in_stack_args
             args = (*record.args[:5], *(record.args[5], *record.words)[:slots])
             self._rows.append(_Row(site, function, args, tuple(reversed(frames)), record))
+            frames.append(record.rsp - 8)
             if len(found) >= checks.MAX_VIOLATIONS or back:
                 continue
             if site is None:

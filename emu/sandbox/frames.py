@@ -5,6 +5,8 @@ import struct
 from bpf import isa
 from emu.outcome import Pointer
 from emu.sandbox import addresses
+from emu.sandbox.entry import entry_rsp
+from emu.sandbox.gates import Gates
 from emu.sandbox.images import CodeMap
 
 _MAX_FRAMES = 64
@@ -24,6 +26,12 @@ def chain(stack: memoryview, rbp: int) -> tuple[int, ...]:
     return tuple(frames)
 
 
+def behind_gates(gates: Gates) -> tuple[int, ...]:
+    """Frame pointers from the innermost function outwards, whatever kind of frames they have: each has been through a gate."""
+    entered = gates.entries(_MAX_FRAMES)
+    return (*(entry - 8 for entry in reversed(entered)), entry_rsp() - 8)
+
+
 def pointer(value: int, frames: tuple[int, ...], rsp: int, code: CodeMap) -> Pointer | None:
     """An address in a frame's program stack, or of a function, in terms that no engine owns.
 
@@ -35,7 +43,7 @@ def pointer(value: int, frames: tuple[int, ...], rsp: int, code: CodeMap) -> Poi
             if low < value <= rbp:
                 off = value - rbp
                 number = len(frames) - 1 - inner
-                return Pointer("stack", number, off) if off >= -isa.MAX_STACK else None
+                return Pointer("stack", number, off) if off >= -isa.MAX_STACK or not code.usual else None
             low = rbp + 8
         return None
     function = code.numbers.get(value)

@@ -143,6 +143,11 @@ class Gates:
         top = addresses.GATES + _SHADOW + depth * ENTRY_SIZE
         self.view[_SHADOW_CELL : _SHADOW_CELL + 8] = top.to_bytes(8, "little")
 
+    def entries(self, most: int) -> list[int]:
+        """Where the return addresses of the activations behind gates lie, outermost first; at most so many."""
+        at = range(_SHADOW + _E_RSP, _SHADOW + _E_RSP + min(self.depth, most) * ENTRY_SIZE, ENTRY_SIZE)
+        return [int.from_bytes(self.view[one : one + 8], "little") for one in at]
+
     @property
     def count(self) -> int:
         """Calls in the log."""

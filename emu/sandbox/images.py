@@ -66,6 +66,14 @@ class Site:
         return bpf_text(program, self.insn)
 
 
+def _usual(function: Function) -> bool:
+    image = function.image
+    if image is None:
+        return True
+    native = image.functions[function.number]
+    return bool(native.offsets) or native.prologue > 0
+
+
 class CodeMap:
     """All functions in place, by address."""
 
@@ -75,6 +83,11 @@ class CodeMap:
         self._starts = [one.addr for one in self.functions]
         self.gated = [one for one in functions if one.image is not None][: addresses.GATE_COUNT]
         self._sites: dict[int, Site | None] = {}
+
+    @cached_property
+    def usual(self) -> bool:
+        """Whether all frames are of the kernel's kind."""
+        return all(map(_usual, self.functions))
 
     @cached_property
     def numbers(self) -> dict[int, int]:
@@ -169,9 +182,11 @@ def load(
     entries: dict[str, int] = {}
     for name, image in images:
         own = []
-        for native in image.functions:
-            own.append(at)
-            at += -(-len(native.code) // _ALIGN) * _ALIGN + _ALIGN
+        base = at
+        for number, native in enumerate(image.functions):
+            start = base + image.starts[number] if image.starts else at
+            own.append(start)
+            at = max(at, start + -(-len(native.code) // _ALIGN) * _ALIGN + _ALIGN)
         if at > addresses.IMAGE + addresses.IMAGE_SIZE - _RESERVE:
             raise InputError(image.verified.program.name, "", "native code does not fit into 16 MiB")
         starts.append(own)
