@@ -13,6 +13,7 @@ from emu.runtime.traps import HelperTrap
 from emu.runtime.world import World
 
 MAX_ARGS = 12
+_SCALARS = frozenset(("int", "bool", "enum"))
 _REGISTER_ARGS = 6  # of a native call: rdi rsi rdx rcx r8 r9
 
 
@@ -29,7 +30,8 @@ _NUMBERS = {
 class Callee:
     """name: as it is recorded. nargs: parameters. void: returns nothing, so that rax is rubbish afterwards.
 
-    number: of a helper. proto: of a kfunc.
+    number: of a helper. proto: of a kfunc. scalar: numbers in, a number or nothing out, so that it has no business in the
+    program's memory.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Callee:
     void: bool = False
     number: int = 0
     proto: FuncProto | None = None
+    scalar: bool = False
 
     @property
     def stack_words(self) -> int:
@@ -75,9 +78,15 @@ def _find(symbol: str) -> Callee:
     number = _NUMBERS.get(symbol) or helper_behind(symbol)
     if number is not None:
         helper = HELPERS[number]
-        return Callee(helper.name, "helper", helper.nargs, helper.ret.kind == "RET_VOID", number)
+        void = helper.ret.kind == "RET_VOID"
+        scalar = (void or helper.ret.kind == "RET_INTEGER") and all(
+            arg.kind == "ARG_ANYTHING" and not arg.flags for arg in helper.args
+        )
+        return Callee(helper.name, "helper", helper.nargs, void, number, None, scalar)
     kfunc = KFUNCS.get(symbol)
     if kfunc is not None:
         proto = kfunc.proto
-        return Callee(symbol, "kfunc", min(len(proto.params), MAX_ARGS), proto.ret.kind == "void", 0, proto)
+        void, kinds = proto.ret.kind == "void", {param.type.kind for param in proto.params}
+        scalar = kinds <= _SCALARS and (void or proto.ret.kind in _SCALARS)
+        return Callee(symbol, "kfunc", min(len(proto.params), MAX_ARGS), void, 0, proto, scalar)
     return Callee(symbol, "unknown", 0)

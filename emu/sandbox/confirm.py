@@ -19,7 +19,6 @@ from operator import attrgetter
 from typing import Final
 
 from bpf import isa
-from bpf.helpers import HELPERS
 from bpf.program import RunInput
 from emu.native import function_of
 from emu.outcome import Entry, RunResult
@@ -28,7 +27,7 @@ from emu.runtime.testrun_base import Finish
 from emu.runtime.traps import RunRefused
 from emu.runtime.world import World
 from emu.sandbox import addresses, checks, control, gates, redzone, script
-from emu.sandbox.callees import Callee, callee_of
+from emu.sandbox.callees import callee_of
 from emu.sandbox.checks import Checks
 from emu.sandbox.exceptions import THROW
 from emu.sandbox.images import CodeMap
@@ -39,32 +38,12 @@ _AT_ONCE: Final = 256  # runs of one native call
 _OBJECTS: Final = ("packet", "ctx", "heap")
 _after: Final = attrgetter("after")
 _clean_exits: set[bytes] = set()  # all but rax, of any program: they differ in arithmetic flags only
-_SCALARS: Final = frozenset({"int", "bool", "enum"})
 _TOP: Final = addresses.STACK + addresses.STACK_SIZE
 
 
 @cache
 def _words(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}Q")
-
-
-@cache
-def _scalar_helper(number: int) -> bool:
-    helper = HELPERS[number]
-    return helper.ret.kind in ("RET_INTEGER", "RET_VOID") and all(
-        arg.kind == "ARG_ANYTHING" and not arg.flags for arg in helper.args
-    )
-
-
-@cache
-def _scriptable(callee: Callee) -> bool:
-    """Whether a callee neither reads nor writes the program's memory, and returns: numbers in, a number out."""
-    if callee.kind == "helper":
-        return _scalar_helper(callee.number)
-    proto = callee.proto
-    if proto is None or callee.name == THROW or proto.ret.kind not in _SCALARS | {"void"}:
-        return False
-    return all(param.type.kind in _SCALARS for param in proto.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +296,7 @@ def _stubs(symbols: Mapping[str, int]) -> dict[str, tuple[int, int, int, int | N
         callee = callee_of(symbol)
         names.append(callee.name)
         number, rest = divmod(addr - addresses.STUBS, addresses.STUB_SIZE)
-        if _scriptable(callee) and not rest and 0 <= number < addresses.STUB_COUNT:
+        if callee.scalar and callee.name != THROW and not rest and 0 <= number < addresses.STUB_COUNT:
             void = addresses.POISON["rax"] if callee.void else None
             out[callee.name] = (number, callee.nargs, callee.stack_words, void)
     for name in names:
