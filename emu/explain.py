@@ -87,5 +87,6 @@ def _instruction(
         lines.append(f"  source {source.file}:{source.line}: {source.text.strip()}")
     if placed is not None:
         image, layout, codes = placed
-        lines += [f"  native {native_code(image, layout, codes, slot)}" for slot in slots_of(image, insn)]
+        found = (native_code(image, layout, codes, slot) for slot in slots_of(image, insn))
+        lines += [f"  native {code}" for code in found if code.code or image.functions[0].offsets]
     return lines

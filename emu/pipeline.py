@@ -92,6 +92,12 @@ class Pipeline:
             self._slow = Machine(precise=True)
         return self._slow
 
+    def close(self) -> None:
+        """End the watchdogs of the machines; nothing can run afterwards."""
+        for machine in (self._machine, self._slow):
+            if machine is not None:
+                machine.close()
+
     def run(
         self,
         request: Request,

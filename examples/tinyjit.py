@@ -75,7 +75,8 @@ class Emitter:
         for at, insn in self.pointers:
             self.code[at : at + 8] = (self.base + self.entries[insn]).to_bytes(8, "little")
         starts = [self.entries[function["start"]] for function in self.functions]
-        return {"code": self.code.hex(), "functions": starts}
+        offsets = [self.starts.get(slot) for slot in range(len(self.insns))]
+        return {"code": self.code.hex(), "functions": starts, "offsets": offsets}
 
     def function(self, function: dict[str, Any]) -> None:
         self.entries[function["start"]] = len(self.code)

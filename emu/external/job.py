@@ -34,12 +34,14 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Native code in one piece. starts: offset of each function, the main one first; only that one where the JIT says no more.
+    offsets: where the code of each instruction slot begins, None where it has none; nothing where the JIT does not say.
 
     unsupported: why the JIT does not take this program; then there is no code.
     """
 
     code: bytes = b""
     starts: tuple[int, ...] = (0,)
+    offsets: tuple[int | None, ...] = ()
     unsupported: str = ""
 
 
@@ -57,6 +59,11 @@ def callees(verified: Verified) -> dict[int, str]:
             helper = HELPERS[insn.imm]
             out[slot] = helper.symbol or helper.name
     return out
+
+
+def names(verified: Verified) -> tuple[str, ...]:
+    """Everything of the kernel that the program calls or points to, in order."""
+    return tuple(sorted({*callees(verified).values(), *verified.symbols.values()}))
 
 
 def job(verified: Verified, place: Place) -> dict[str, Any]:
@@ -127,8 +134,8 @@ def _signed(value: int) -> int:
     return isa.sext(value & isa.U32, 32)
 
 
-def answer(value: object, who: str, functions: int) -> Answer:
-    """What the JIT said, checked. functions: of the program. Raises InputError: who said what is wrong, and why."""
+def answer(value: object, who: str, functions: int, slots: int) -> Answer:
+    """What the JIT said, checked. functions, slots: of the program. Raises InputError: who said what is wrong, and why."""
     if not isinstance(value, dict):
         raise InputError(who, "answer", "is no JSON object")
     if "unsupported" in value:
@@ -148,4 +155,9 @@ def answer(value: object, who: str, functions: int) -> Answer:
         starts
     ):
         raise InputError(who, "answer, field functions", "must be different offsets inside of the code")
-    return Answer(code, tuple(starts))
+    offsets = value.get("offsets", [])
+    if not isinstance(offsets, list) or len(offsets) not in (0, slots):
+        raise InputError(who, "answer, field offsets", f"must be a list of {slots} offsets")
+    if not all(one is None or (type(one) is int and 0 <= one <= len(code)) for one in offsets):
+        raise InputError(who, "answer, field offsets", "must be offsets inside of the code, or null")
+    return Answer(code, tuple(starts), tuple(offsets))

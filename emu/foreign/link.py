@@ -4,14 +4,14 @@ Such code comes in one piece that is not touched, but for its calls between func
 JIT does not say where its functions begin, it is one function that calls itself, and what happens inside of it is its own affair.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bpf import isa
 from bpf.errors import InputError
 from bpf.verified import Verified
 from emu.foreign import prologue
-from emu.foreign.scan import Field, scan
+from emu.foreign.scan import Field, Insn, scan
 from emu.runtime.world import World
 from emu.sandbox import Machine, addresses
 from emu.sandbox.callees import callee_of
@@ -47,9 +47,15 @@ def _values(world: World, index: int) -> int:
         return 0
 
 
-def linked(verified: Verified, code: bytes, starts: Sequence[int] = (0,)) -> Image:
+def linked(
+    verified: Verified,
+    code: bytes,
+    starts: Sequence[int] = (0,),
+    offsets: Sequence[int | None] = (),
+) -> Image:
     """One piece of code, linked to lie at BASE, as an image. starts: offset of each function, in the program's order; of
-    the main function only, where nobody says more. Raises InputError when they do not fit the program."""
+    the main function only, where nobody says more. offsets: where the code of each slot of `Verified.insns` begins, None or
+    nothing where nobody says. Raises InputError when they do not fit the program."""
     name = verified.program.name
     if len(starts) not in (1, len(verified.subprogs)):
         raise InputError(name, "", f"has {len(verified.subprogs)} functions, and the code has {len(starts)}")
@@ -61,12 +67,18 @@ def linked(verified: Verified, code: bytes, starts: Sequence[int] = (0,)) -> Ima
     functions = []
     for number, start in enumerate(starts):
         end = ends[ends.index(start) + 1]
-        functions.append(_function(verified, number, code[start:end], start, starts))
+        placed = {off: slot for slot, off in enumerate(offsets) if off is not None}
+        functions.append(_function(verified, number, code[start:end], start, starts, placed))
     return Image(verified, tuple(functions), tuple(starts))
 
 
 def _function(
-    verified: Verified, number: int, code: bytes, start: int, starts: Sequence[int]
+    verified: Verified,
+    number: int,
+    code: bytes,
+    start: int,
+    starts: Sequence[int],
+    placed: Mapping[int, int],
 ) -> NativeFunction:
     base = BASE + start
     inside = [one - start for one in starts if start <= one < start + len(code)]
@@ -78,7 +90,7 @@ def _function(
         if one.kind == "call" and one.value in targets
     )
     frame = prologue.recognise(found.insns)
-    slots = _calls(verified, number, len(starts), found.fields)
+    slots = _told(found.insns, start, placed) or _calls(verified, number, len(starts), found.fields)
     return NativeFunction(
         verified.subprogs[number].name,
         code,
@@ -88,6 +100,15 @@ def _function(
         Frame(frame.stack, frame.saved, {}, {}, frame.outgoing, 0) if frame is not None else _NO_FRAME,
         points=tuple((one.off, slots.get(one.off, -1)) for one in found.insns),
     )
+
+
+def _told(insns: Sequence[Insn], start: int, placed: Mapping[int, int]) -> dict[int, int]:
+    """Slot by offset of each native instruction, as far as the JIT has said where the code of a slot begins."""
+    out, slot = {}, -1
+    for one in insns if placed else ():
+        slot = placed.get(start + one.off, slot)
+        out[one.off] = slot
+    return out
 
 
 def _calls(verified: Verified, number: int, functions: int, fields: Sequence[Field]) -> dict[int, int]:
