@@ -164,6 +164,10 @@ def _relocation(found: _File, kind: int, at: int, name: str, addend: int) -> Non
     elif kind in _GOT and before == b"\xff\x15":  # call through the table: addr32 call
         found.patches[at - 2] = b"\x67\xe8"
         found.refs[at] = Ref(at, 4, "call", name, addend + 4)
+    elif kind in _GOT and before == b"\xff\x25":  # jump through the table: jmp; nop
+        found.patches[at - 2] = b"\xe9"
+        found.patches[at + 3] = b"\x90"
+        found.refs[at - 1] = Ref(at - 1, 4, "jump", name, addend + 4)
     elif kind in _GOT and before[:1] == b"\x8b":  # mov from the table: lea
         found.patches[at - 2] = b"\x8d"
         found.refs[at] = Ref(at, 4, "rel", name, addend + 4)

@@ -89,7 +89,7 @@ def _made(
     names.add({**listing.symbols, **symbols})
     places = []
     for number, one in enumerate(pieces):
-        mine = ours.functions[number] if ours is not None else None
+        mine = ours.functions[number] if ours is not None and len(pieces) == len(verified.subprogs) else None
         places.append(_place(verified, number, one, bases[number], mine, names))
     functions = tuple(
         _function(verified, place, relocations(place, names), pieces[place.number].lines) for place in places
@@ -160,11 +160,7 @@ def _cut(verified: Verified, whole: Foreign, ours: Image | None) -> list[Foreign
     }
     starts = sorted(at for at in reached | {0} if 0 <= at < len(whole.code))
     if len(starts) != len(verified.subprogs):
-        raise InputError(
-            verified.program.name,
-            "",
-            f"has {len(verified.subprogs)} functions, and calls in the code lead to {len(starts) - 1} more than the first",
-        )
+        return [whole]  # its functions, and the calls between them, are its own affair
     ends = [*starts[1:], len(whole.code)]
     return [Foreign("", whole.code[at:end], base + at) for at, end in zip(starts, ends, strict=True)]
 

@@ -40,6 +40,8 @@ class Theirs:
         out = [head + f"{made.mapped} of {made.insns} native instructions have their BPF instruction"]
         if frames:
             out.append(f"{frames} of {count} functions have a frame unlike the kernel's (docs/foreign.md)")
+        if count < len(made.image.verified.subprogs):
+            out.append("where its functions begin is not known: calls between them are not looked at")
         converted = len(made.image.verified.converted)
         if converted:
             out.append(

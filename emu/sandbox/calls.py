@@ -82,7 +82,7 @@ class Conversation:
         self.rules = rules
         self.entries = Entries(code, rules)
         self._watch: Watch | None = None
-        self._static = [] if machine.precise else _red_zone(code)
+        self._static = [] if machine.precise or rules.red_zone else _red_zone(code)
         self.begin()
 
     def begin(self) -> None:
@@ -128,7 +128,7 @@ class Conversation:
         at = record.rsp - addresses.STACK
         (ret,) = _WORD.unpack_from(stack, at)
         site = self.code.call_site(ret, addr)
-        if site is None:
+        if site is None and not self.code.is_sibling_call(ret):
             site = self.code.site(ret - 1)
             self._violate([checks.return_address(site, callee.name, ret)])
         self._violate(checks.at_call(record.rsp, record.flags, self.rules, site, callee.name))
@@ -298,7 +298,7 @@ class Conversation:
         if not self.machine.precise or not self.code.gated:
             return
         if self._watch is None:
-            self._watch = Watch(self.machine, self.code, self.callees.get, self._violate)
+            self._watch = Watch(self.machine, self.code, self.callees.get, self._violate, self.rules.red_zone)
         self._watch.begin()
         self.machine.on_step, self.machine.on_stack = self._watch.step, self._watch.access
 

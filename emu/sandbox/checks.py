@@ -28,7 +28,8 @@ MAX_VIOLATIONS: Final = 64  # of one run; more would say nothing new
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Which rules hold. kernel: 8-byte stack alignment, as the kernel is built. sysv: 16 bytes at each call.
+    """Which rules hold. kernel: 8-byte stack alignment, as the kernel is built, and nothing below rsp. sysv: 16 bytes at
+    each call, and 128 bytes below rsp for whoever calls nobody.
 
     The convention leaves the upper bits of narrow values open, and a compiler may rely on what its neighbour does:
     extended: kfuncs that rely on arguments extended to 64 bits; dirty: kfuncs whose narrow results come with rubbish in
@@ -43,6 +44,11 @@ class Checks:
     def align(self) -> int:
         """Bytes to which rsp is aligned before a call pushes the return address."""
         return 16 if self.profile == "sysv" else 8
+
+    @property
+    def red_zone(self) -> int:
+        """Bytes below rsp that a function may use."""
+        return 128 if self.profile == "sysv" else 0
 
 
 def at_exit(found: Exit, function: str) -> list[Violation]:

@@ -67,7 +67,7 @@ class Entries:
             frames.append(record.rsp - 8)
             if len(found) >= checks.MAX_VIOLATIONS or back:
                 continue
-            if site is None:
+            if site is None and not self._code.is_sibling_call(record.ret):
                 site = self._code.site(record.ret - 1)
                 found.append(checks.return_address(site, function.name, record.ret))
             found += checks.at_call(record.rsp, record.flags, self._rules, site, function.name)

@@ -137,6 +137,17 @@ class CodeMap:
             return Site(function, off, None)
         return Site(function, off, image.verified.origin[start + slot])
 
+    @cached_property
+    def foreign(self) -> bool:
+        """Whether another compiler made any of the functions of a program, in a way of its own."""
+        return any(one.foreign and one.image is not None for one in self.functions)
+
+    def is_sibling_call(self, ret: int) -> bool:
+        """Whether what returns to `ret` was jumped to in place of a call and a return, as compilers may do: its return
+        address is that of the function that jumped, which leads to a gate or to the end of the run."""
+        text = addresses.TEXT <= ret < addresses.NATIVES or addresses.GATE_CODE <= ret < addresses.GATE_SLOTS
+        return text and self.foreign
+
     def call_site(self, ret: int, target: int) -> Site | None:
         """The call that returns to `ret` and may go to `target`; None when no such call stands in front of it."""
         function = self.function_at(ret - 1)
@@ -220,7 +231,11 @@ def _through_gates(native: NativeFunction, start: int, code: bytes, first_gate: 
     """
     out = None
     for reloc in native.relocs:
-        if reloc.kind != "call" or reloc.symbol or first_gate + reloc.target >= addresses.GATE_COUNT:
+        if (
+            reloc.kind not in ("call", "jump")
+            or reloc.symbol
+            or first_gate + reloc.target >= addresses.GATE_COUNT
+        ):
             continue
         out = out or bytearray(code)
         end = reloc.off + reloc.size

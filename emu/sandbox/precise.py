@@ -32,8 +32,12 @@ _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _FIVE: Final = frozenset(_ARGUMENTS[:5])
 
 
+def _in_image(addr: int) -> bool:
+    return addresses.IMAGE <= addr < addresses.IMAGE + addresses.IMAGE_SIZE
+
+
 class Watch:
-    """Follows one run. report: takes what is found."""
+    """Follows one run. report: takes what is found. red_zone: bytes below rsp that are a function's own."""
 
     def __init__(
         self,
@@ -41,11 +45,13 @@ class Watch:
         code: CodeMap,
         callees: Callable[[int], Callee | None],
         report: Callable[[list[Violation]], None],
+        red_zone: int = 0,
     ) -> None:
         self._machine = machine
         self._code = code
         self._callees = callees
         self._report = report
+        self._red_zone = red_zone
         self._starts = {one.addr: one for one in code.gated}
         self._uses: dict[int, Use] = {}
         self._seen: set[tuple[str, int, int]] = set()
@@ -99,6 +105,8 @@ class Watch:
             self._return()
         self._registers(use)
         self._left = use.kind in (uses.CALL, uses.RET)
+        if use.kind == uses.JUMP and use.target is not None and not _in_image(use.target):
+            self._jump(use.target)
         if use.kind == uses.CALL:
             self._target = self._machine.cpu.read(use.through) if use.through else use.target
             if self._target is not None:
@@ -164,7 +172,9 @@ class Watch:
             self._exception = False
             return
         # What the caller never set is nothing for the callee either; a stub sets all five.
-        called = self._target if self._use.kind == uses.CALL else None  # else a helper calls back once more
+        called = (
+            self._target if self._use.kind in (uses.CALL, uses.JUMP) else None
+        )  # else a helper calls back once more
         gated = called is not None and gates.number_of(called) is not None
         unset = self._dead & _FIVE if gated else set()
         act.uncalled = not gated
@@ -177,11 +187,23 @@ class Watch:
         if function is not None and function.image is not None:
             self.frames[-1] = activation(function, self.frames[-1].entry)
 
-    def _call(self, target: int) -> None:
-        """What the callee will take from registers and stack must be there."""
+    def _jump(self, target: int) -> None:
+        """A jump to a stub or a gate in place of a call and a return: its return address is this function's own."""
+        if self._callees(target) is None and gates.number_of(target) is None:
+            return  # a thunk
+        act, self._rsp = self.frames[-1], self._machine.cpu.read("rsp")
+        self._left, self._target = True, target
+        if self._rsp != act.entry:
+            self._violate(
+                "rsp", act.entry, self._rsp, f"rsp where {act.function.name} jumps away", (self._pc, 0)
+            )
+        self._call(target, 8)
+
+    def _call(self, target: int, pushed: int = 0) -> None:
+        """What the callee will take from registers and stack must be there. pushed: bytes that a call pushes, if it has."""
         self._quiet, self._void = target == self._machine.quiet, False
         name, registers, words = self._wanted(target)
-        act, rsp = self.frames[-1], self._rsp
+        act, rsp = self.frames[-1], self._rsp + pushed
         for number in registers:
             reg = _ARGUMENTS[number]
             if reg in self._dead:
@@ -247,7 +269,9 @@ class Watch:
                 if self._in_prologue(act):
                     act.low = min(act.low, addr)
             return
-        if addr < self._rsp:
+        if self._rsp - self._red_zone <= addr < self._rsp:
+            pass
+        elif addr < self._rsp:
             what = f"{'write' if write else 'read'} of {size} bytes below rsp"
             self._violate("below-rsp", self._rsp, addr, what, (self._pc, addr))
         elif write:

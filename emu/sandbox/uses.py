@@ -26,7 +26,7 @@ class Use:
     """kind: CALL, RET, JUMP (unconditional), IMPLICIT (moves rsp and the stack together), OTHER.
 
     reads, writes: 64-bit registers whose value matters, or is set. memory: has an operand in memory. target: of a direct
-    call; through: the register that a call goes through. size: in bytes. copied: the register that a plain mov copies
+    call or jump; through: the register that a call goes through. size: in bytes. copied: the register that a plain mov copies
     whole, to another one or to memory. pushed: the register that a push saves.
     """
 
@@ -96,5 +96,5 @@ def _kind(name: str) -> str:
 
 
 def _target(name: str, operands: Any) -> int | None:
-    direct = name == CALL and operands[0].type == capstone.x86.X86_OP_IMM
+    direct = name in (CALL, "jmp") and operands[0].type == capstone.x86.X86_OP_IMM
     return int(operands[0].imm) % (1 << 64) if direct else None
