@@ -5,7 +5,7 @@ interface), entry, stubs and gates (the little native code of ours), machine (on
 watchdog (ends endless code), forbidden (instructions that succeed silently), images (compiled programs at
 addresses), callees (what is behind a symbol), calls (what stubs ask), entries (calls of BPF functions), frames (on the
 native stack), checks (broken conventions), precise and uses (every instruction looked at), redzone (accesses below rsp),
-traps (why a run ended), sandbox (the engine).
+traps (why a run ended), debug (a machine that somebody holds), sandbox (the engine).
 """
 
 from emu.sandbox.checks import Checks

@@ -183,8 +183,6 @@ class DebugMachine(Machine):
             self.cpu.stop()
             return
         super()._on_step(addr)
-        if self.stop_at_checks and self._wanted is None and self.found() > self._told:
-            self._wanted = Pause("check")
 
     def _on_text(self, addr: int) -> None:
         self._inside = False
@@ -217,6 +215,8 @@ class DebugMachine(Machine):
             self._away = False
             self._compare()
         self._polled()
+        if self.stop_at_checks and self._wanted is None and self.found() > self._told:
+            self._wanted = Pause("check")
         self._own = 0
         shown = self._shown(addr)
         if self._wanted is not None:

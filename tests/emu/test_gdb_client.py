@@ -260,12 +260,16 @@ def test_monitor_speaks_bpf(gdb: str, tmp_path: Path) -> None:
     assert said.count("monitor help         this") == 2
 
 
-def test_a_check_stops_the_program(gdb: str, tmp_path: Path) -> None:
+def test_a_check_stops_the_program_behind_the_instruction(gdb: str, tmp_path: Path) -> None:
     wrong = "prog syscall\nint main(void *ctx):\n r6 = r10\n r6 += 32\n *(u64 *)(r6 +0) = 0\n r0 = 0\n exit\n"
     with Served(request_of(wrong), tmp_path) as served:
-        said = gdb_says(gdb, served, "monitor checks stop", "continue", "info line", "monitor checks")
+        said = gdb_says(
+            gdb, served, "monitor checks stop", "continue", "monitor checks", "monitor checks go", "c"
+        )
     assert "bpfemu: insn 2: *(u64 *)(r6 +0) = 0: write of 8 bytes to the frames of the kernel" in said
     assert "frame-write: insn 2:" in said
+    assert re.search(r"^7\t +3: r0 = 0$", said, re.MULTILINE)
+    assert "exited normally" in said
 
 
 def test_lines_of_c(gdb: str, tmp_path: Path) -> None:
