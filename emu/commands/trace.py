@@ -48,7 +48,11 @@ from emu.trace.text import print_trace
     "--calls", type=click.IntRange(0), default=20, show_default=True, help="Tables of calls to print."
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=LIMIT, show_default=True, help="Steps to record."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=LIMIT,
+    show_default=True,
+    help="Instructions of each engine to record.",
 )
 @click.option("--through", is_flag=True, help="Go on behind the first difference.")
 @click.option(

@@ -5,7 +5,7 @@ alone. A register that it says is undefined is not compared; addresses of stacks
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Final
 
 from bpf import isa
@@ -26,7 +26,8 @@ _OUT: Final = reference.NAMES.index("out6")
 class Alignment:
     """Steps of all runs. where: for each native moment its step. findings: values that part, or the way itself.
 
-    through: how many native moments were used; the reference's log may have ended before.
+    cut: whether the logs end before the runs do. trapped: runs that a trap ended in the reference interpreter: there native
+    code may go on.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Alignment:
         code: Code,
         *,
         cut: bool,
+        trapped: Set[int] = frozenset(),
     ) -> None:
         self.steps: list[Step] = []
         self.where: list[int] = []
@@ -43,6 +45,7 @@ class Alignment:
         self.runs: list[int] = []
         self._code = code
         self._cut = cut
+        self._trapped = trapped
         self._runs: dict[int, list[reference.Moment]] = {}
         for moment in ours:
             self._runs.setdefault(moment.run, []).append(moment)
@@ -82,8 +85,9 @@ class Alignment:
                 if to is None and self._cut and run == max(self._runs, default=0):
                     return  # the reference's log ends here, and not because the run did
                 if to is None:
-                    self._apart(ours[at] if at < len(ours) else None, moment)
                     lost = True
+                    if at < len(ours) or run not in self._trapped:
+                        self._apart(ours[at] if at < len(ours) else None, moment)
                 else:
                     for one in ours[at:to]:
                         self._alone(one)

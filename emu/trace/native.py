@@ -58,6 +58,8 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class _Active:
+    """A function that is under way. call: its latest call; callee: what that calls, when it is no function of the program."""
+
     number: int
     function: int
     cfa: int
@@ -67,17 +69,18 @@ class _Active:
     shape: int = -1
     group: int | None = None
     stale: bool = True
+    call: int = 0
+    callee: Callee | None = None
 
 
 @dataclass(slots=True)
 class _Before:
-    """The instruction before: its activation, mnemonic and operands, and what is called."""
+    """The instruction before: its activation, mnemonic and operands."""
 
     active: _Active
     off: int
     name: str
     operands: str
-    callee: Callee | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -173,13 +176,14 @@ class NativeLog:
         name, operands, size = place.kinds.get(off, ("", "", 1))
         self._before = _Before(top, off, name, operands)
         if name == "call":
-            self._call(self._before, place.placed.addr + off, size)
+            self._call(top, place.placed.addr + off, size)
         return begins
 
     # ---- calls
 
-    def _call(self, before: _Before, addr: int, size: int) -> None:
+    def _call(self, top: _Active, addr: int, size: int) -> None:
         """What a direct call leads to, by its bytes."""
+        top.call, top.callee = addr - self.code.places[top.function].placed.addr, None
         machine, placed = self.sandbox.machine, self.sandbox.code
         at = addr - addresses.IMAGE
         if size != 5 or machine.image[at] != 0xE8:
@@ -196,9 +200,9 @@ class NativeLog:
             return
         symbol = machine.symbol_at(target)
         if symbol is not None:
-            before.callee = callee_of(symbol)
-            if before.callee.kind != "internal":
-                self.events.append(Event(self.run, here, before.callee))
+            top.callee = callee_of(symbol)
+            if top.callee.kind != "internal":
+                self.events.append(Event(self.run, here, top.callee))
 
     # ---- activations
 
@@ -213,7 +217,7 @@ class NativeLog:
                 else len(active) * (came == "call")
             )
             del active[depth:]
-            self._enter(function, rsp, before, depth)
+            self._enter(function, rsp, depth)
         elif came in ("call", "ret"):
             depth = (
                 self.sandbox.machine.gates.depth
@@ -223,22 +227,21 @@ class NativeLog:
             del active[depth + 1 :]
             if active:
                 active[-1].owners.tags.clear()
-                active[-1].stale = True
+                active[-1].stale, active[-1].callee = True, None
         if active and active[-1].function != function:
             self._replace(function, rsp)
 
-    def _enter(self, function: int, rsp: int, before: _Before | None, depth: int) -> None:
-        insn, by = None, ""
-        owners = Owners(self._known(function))
-        if before is not None and self._active:
-            insn = self._insn(before)
-            if before.callee is not None:
-                by = owners.by = before.callee.name
-                caller = self._active[-1]
+    def _enter(self, function: int, rsp: int, depth: int) -> None:
+        """A call of a function of the program, by another one or by a helper."""
+        insn, by, owners = None, "", Owners(self._known(function))
+        if self._active:
+            caller = self._active[-1]
+            insn = self._insn(caller.function, caller.call)
+            if caller.callee is not None:
+                by = owners.by = caller.callee.name
                 owners.kernel = caller.cfa - caller.depth - (rsp + 8)
-                self.events.append(Event(self.run, len(self.moments), before.callee, function, True))
-        fp = rsp - 8
-        self._active.append(self._new(function, rsp + 8, owners, insn, by, fp))
+                self.events.append(Event(self.run, len(self.moments), caller.callee, function, True))
+        self._active.append(self._new(function, rsp + 8, owners, insn, by, rsp - 8))
         if depth and self.sandbox.code.gated:
             self._returns[rsp] = self.sandbox.machine.gates.shadow(depth - 1).ret
 
@@ -251,14 +254,15 @@ class NativeLog:
         old = self._active.pop()
         owners = Owners(self._known(function), dict(old.owners.pushed), {}, None, 0, old.owners.by)
         owners.shrinks(old.cfa - rsp)
-        insn = self._insn(self._before) if self._before is not None else None
+        insn = self._insn(old.function, self._before.off) if self._before is not None else None
         new = self._new(function, old.cfa, owners, insn, "tail call", old.fp)
         new.depth = old.cfa - rsp
         self._active.append(new)
 
-    def _insn(self, before: _Before) -> int | None:
-        place = self.code.places[before.active.function]
-        group = place.group(before.off)
+    def _insn(self, function: int, off: int) -> int | None:
+        """The BPF instruction that a native one belongs to."""
+        place = self.code.places[function]
+        group = place.group(off)
         return None if group is None else place.begins[group]
 
     def _known(self, function: int) -> Shape:

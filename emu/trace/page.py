@@ -23,7 +23,7 @@ def page(trace: Trace) -> str:
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     parts = {
         "policy": escape(policy),
-        "title": escape(f"{trace.name}: {trace.verdict}"),
+        "title": escape(f"{trace.name}: {trace.verdict}".encode(errors="replace").decode()),
         "style": style,
         "script": script,
         "data": data,

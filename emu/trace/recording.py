@@ -113,7 +113,10 @@ class _Assembly:
         self.limit = limit
         self.through = through
         self.moments: Sequence[native.Moment] = made.native.moments
-        self.aligned = Alignment(made.reference.moments, self.moments, made.code, cut=made.full)
+        trapped = {number for number, run in enumerate(made.ours.runs) if run.trap is not None}
+        self.aligned = Alignment(
+            made.reference.moments, self.moments, made.code, cut=made.full, trapped=trapped
+        )
 
     def trace(self, file: str, mutant: str) -> Trace:
         """All of it, cut behind the first finding unless everything is wanted."""
@@ -216,7 +219,10 @@ class _Assembly:
     def _ending(self, found: Difference) -> Finding:
         """A difference of whole runs, at the last step of the run that it belongs to."""
         run = len(self.aligned.runs) - 1 if found.run is None else found.run
-        steps = [n for n, one in enumerate(self.aligned.steps) if one.run == run]
+        early = found.kind == "trap" and found.native is None  # the reference stopped, native code went on
+        steps = [
+            n for n, one in enumerate(self.aligned.steps) if one.run == run and (one.begins or not early)
+        ]
         last = steps[-1] if steps else max(len(self.aligned.steps) - 1, 0)
         return Finding(last, last, found.kind, found.message, found.insn, found.native)
 
@@ -225,7 +231,7 @@ class _Assembly:
     def _cut(self, found: bool) -> str:
         if not self.made.full:
             return ""
-        text = f"only the first {self.limit} steps were recorded"
+        text = f"only the first {self.limit} instructions of each engine were recorded"
         if self.case.difference is not None and not found:
             text += f"; behind them: {self.case.difference.message}"
         return text

@@ -53,10 +53,15 @@ def print_trace(out: Console, trace: Trace, at: Sequence[int], hits: int, calls:
 
 
 def _wanted(trace: Trace, at: Iterable[int], hits: int) -> dict[int, str]:
-    """Steps at which a BPF instruction of the main program begins, and why they are shown."""
+    """Steps at which a BPF instruction of the program begins (not of one that it tail calls), and why they are shown."""
     found: dict[int, str] = {}
+    own = {number for number, one in enumerate(trace.functions) if one.program == trace.functions[0].program}
     for insn in dict.fromkeys(at):
-        steps = [n for n, step in enumerate(trace.steps) if step.begins and step.insn == insn]
+        steps = [
+            n
+            for n, step in enumerate(trace.steps)
+            if step.begins and step.insn == insn and (step.function in own or step.addr is None)
+        ]
         for hit, step in enumerate(steps[:hits], 1):
             found[step] = f"insn {insn}, time {hit} of {len(steps)}"
     return found
