@@ -16,7 +16,7 @@ from emu.fuzz.state import Kept, Line, State
 from emu.fuzz.store import Store
 from emu.fuzz.tally import Tally
 from emu.fuzz.tasks import CHUNK, Answer, Chunk, Config, Counted, Died, Failed, Found, Shrink, Shrunk
-from emu.fuzz.worker import plainly
+from emu.fuzz.worker import file_name, plainly
 
 LOOK = 0.25  # seconds after which a stop is noticed
 PRINTED = 20  # programs that are printed at most where they cannot be written
@@ -58,7 +58,7 @@ class Result:
 class Campaign:
     """watch: called again and again while it runs. warn: told, one line each, what the user should know.
 
-    stop: set from outside to end early. export: more files of a finding, by ending, made of its request.
+    stop: set from outside to end early.
     """
 
     config: Config
@@ -68,7 +68,6 @@ class Campaign:
     watch: Callable[["Campaign"], None] = lambda _campaign: None
     warn: Callable[[str], None] = lambda _text: None
     stop: threading.Event = field(default_factory=threading.Event)
-    export: Callable[[Shrunk], dict[str, str]] = lambda _answer: {}
     state: State = field(init=False)
     programs: dict[str, Program] = field(init=False, default_factory=dict)
     _early: dict[int, Counted] = field(init=False, default_factory=dict)
@@ -96,6 +95,15 @@ class Campaign:
         Whatever it raises, what has been found is in the store, `state` and `programs`.
         """
         self._tidy()
+        try:
+            self._loop()
+        except KeyboardInterrupt:  # the second one: what is under way is dropped
+            self.stop.set()
+        if self.stop.is_set():
+            self._stopgaps()
+        return self.result()
+
+    def _loop(self) -> None:
         while not self.stop.is_set():
             self._feed()
             if not self.executor.asked:
@@ -103,9 +111,6 @@ class Campaign:
             for answer in self.executor.wait(LOOK):
                 self._take(answer)
             self.watch(self)
-        if self.stop.is_set():
-            self._stopgaps()
-        return self.result()
 
     def result(self) -> Result:
         """As far as it has come."""
@@ -179,10 +184,12 @@ class Campaign:
         """Files first, then the line that speaks of them, then the files that are not needed any more go."""
         self.programs[answer.name] = Program(answer.text, answer.request)
         if self.store is not None:
-            files = {"bpf": answer.text, "json": answer.request} | self.export(answer)
+            files = {"bpf": answer.text, "json": answer.request} | dict(answer.exports)
             self.store.keep(answer.name, {ending: text for ending, text in files.items() if text})
         before = {one.entry.name for one in self.state.kept()}
         self._tell(self.state.shrunk(answer, stopgap=stopgap), sync=True)
+        for remark in answer.remarks:
+            self.warn(remark)
         gone = (before | {answer.name}) - {one.entry.name for one in self.state.kept()}
         if self.store is not None:
             self.store.forget(gone)
@@ -210,11 +217,18 @@ class Campaign:
             self._take(self._killer(task))
 
     def _unreduced(self, task: Shrink, answer: Died | Failed) -> None:
-        """A finding that nobody can reduce is kept as it was generated."""
-        if task.plain:
-            raise InternalError(f"case {task.number} cannot be written down: {answer.why}")
+        """A finding that nobody can reduce is kept as it was generated; where even that fails, without its program."""
         self.warn(f"case {task.number} is kept as it was generated: {answer.why}")
-        self.executor.submit(Shrink(task.number, task.finding, task.group, plain=True))
+        if not task.plain:
+            self.executor.submit(replace(task, plain=True))
+            return
+        config, finding = self.config, task.finding
+        generator = config.generator(task.number)
+        sample = f"{generator}-{config.seed}-{task.number}"
+        text = f"; {task.group}\n; {finding.message}\n; case {sample}, whose program cannot be written down\n"
+        name = file_name(finding, sample)
+        self._reducing.discard(task.group)
+        self._keep(Shrunk(task, finding, task.group, name, generator, 0, 0, text, "", reduced=False))
 
     def _killer(self, task: Chunk) -> Counted:
         tally = Tally()

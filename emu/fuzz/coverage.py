@@ -73,9 +73,7 @@ class Branches:
     @classmethod
     def measured(cls) -> Self | None:
         """A recorder, None where none is installed."""
-        return (
-            cls(_recorder(include=[f"{ROOT}/{package}/*" for package in PACKAGES])) if available() else None
-        )
+        return cls(_recorder()) if available() else None
 
     @contextmanager
     def recorded(self, arcs: dict[str, set[Arc]]) -> Iterator[None]:
@@ -94,10 +92,11 @@ class Branches:
             self._recorder.erase()
 
 
-def _recorder(**where: Any) -> Any:
+def _recorder() -> Any:
     import coverage  # noqa: PLC0415  optional, and slow to import
 
-    return coverage.Coverage(data_file=None, branch=True, config_file=False, messages=False, **where)
+    include = [f"{ROOT}/{package}/*" for package in PACKAGES]
+    return coverage.Coverage(data_file=None, branch=True, config_file=False, include=include, messages=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +114,13 @@ def reach(arcs: Mapping[str, set[Arc]]) -> tuple[Reach, ...]:
     """What the recorded jumps come to, a package each; nothing where the recorder is not installed or nothing was recorded."""
     if not arcs or not available():
         return ()
-    recorder = _recorder(
-        source=[f"{ROOT}/{package}" for package in PACKAGES]
-    )  # files that nothing ran in, too
+    recorder = _recorder()
     recorder.start()  # makes its data store
     recorder.stop()
     recorder.erase()
-    recorder.get_data().add_arcs({f"{ROOT}/{file}": taken for file, taken in arcs.items()})
+    data = recorder.get_data()
+    data.add_arcs({f"{ROOT}/{file}": taken for file, taken in arcs.items()})
+    data.touch_files([str(file) for package in PACKAGES for file in (ROOT / package).rglob("*.py")])
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         out = os.path.join(folder, "report.json")
         recorder.json_report(outfile=out)

@@ -8,7 +8,7 @@ from typing import Any
 
 MAX_REASONS = 400  # different reasons of rejection that are told apart
 
-_NUMBERS = re.compile(r"0x[0-9a-f]+|\b[-+]?\d+\b|(?<=[a-z])\d+\b")
+_NUMBERS = re.compile(r"-?(?:0x[0-9a-f]+|\d+)")
 
 Arc = tuple[int, int]
 
@@ -111,5 +111,5 @@ class Tally:
 
 
 def general(message: str) -> str:
-    """A message without its numbers, so that equal reasons count as one: "R2 invalid mem access" is "RN invalid mem access"."""
-    return _NUMBERS.sub("N", re.sub(r"\b([Rr])\d+\b", r"\1N", message))[:160]
+    """A message with N for each number, so that equal reasons count as one."""
+    return _NUMBERS.sub("N", message)[:160]

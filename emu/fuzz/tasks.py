@@ -16,8 +16,8 @@ class Config:
     """What decides, together with a number, what a case is and what is said about it.
 
     generators, oracles: names. mutant: of the fault that is planted, "" for none. modules: files with more kfuncs or
-    generators, read by every worker. jit: a command that is asked for native code in place of our own JIT, "" for ours.
-    coverage: measure branches. build: digest of bpfemu's sources.
+    generators, corpus: folder of programs, read by every worker; digest: of the corpus. coverage: record branches.
+    export: forms in which findings are written as well. build: digest of bpfemu's sources.
     """
 
     seed: int
@@ -26,8 +26,10 @@ class Config:
     oracles: tuple[str, ...]
     mutant: str = ""
     modules: tuple[str, ...] = ()
-    jit: str = ""
+    corpus: str = ""
+    digest: str = ""
     coverage: bool = True
+    export: tuple[str, ...] = ()
     build: str = ""
 
     def generator(self, number: int) -> str:
@@ -82,7 +84,8 @@ class Counted:
 class Shrunk:
     """A finding as it is kept. finding: of the program as it is now; name: of its files; text, request: their contents.
 
-    before, insns: length of the program in 8-byte slots as generated, and now. steps: programs tried.
+    before, insns: length of the program in 8-byte slots as generated, and now. steps: programs tried. exports: more
+    files, (ending, text); remarks: why one is missing.
     """
 
     task: Shrink
@@ -96,6 +99,8 @@ class Shrunk:
     request: str
     steps: int = 0
     reduced: bool = True
+    exports: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from bpf.program import Program, Request
 from bpf.verified import Rejected
 from emu.fuzz.cause import cause, group
 from emu.fuzz.coverage import Branches, forms_of, traced
+from emu.fuzz.export import export
 from emu.fuzz.finding import Finding
-from emu.fuzz.generators import make
+from emu.fuzz.generators import Corpus, load_corpus, make
 from emu.fuzz.judge import Judge
-from emu.fuzz.keep import Kept, render, request_json
+from emu.fuzz.keep import Kept, expected, render, request_json
 from emu.fuzz.reduce import reduce
 from emu.fuzz.sample import Sample
 from emu.fuzz.tally import Share, Tally, general
@@ -31,9 +32,8 @@ from emu.pipeline import Case, Options, Pipeline
 from emu.runtime.kfuncs import load
 
 THOROUGH = 16  # one case in so many is also asked what is too slow for all
-BUDGET = (
-    300_000  # BPF instructions a run: enough for 65,536 rounds of a loop, which is where may_goto ends one
-)
+BUDGET = 1_000_000  # BPF instructions a run: enough for 65,536 rounds, in which may_goto ends a loop
+VISITED = 50_000  # instructions that the verifier may visit
 SECONDS = 10.0  # of processor time a native run: far more than any needs, so that a busy machine ends none
 
 
@@ -73,7 +73,7 @@ class Worker:
         try:
             return self._count(task) if isinstance(task, Chunk) else self._shrink(task)
         except BpfemuError as error:
-            return Failed(task, str(error), isinstance(error, InputError))
+            return Failed(task, str(error), isinstance(error, InputError) and isinstance(task, Chunk))
         except Exception as error:  # noqa: BLE001  the campaign goes on, or ends in order
             return Failed(task, _line(error))
 
@@ -119,7 +119,7 @@ class Worker:
         small = reduce(sample.request, sample.others, task.finding, self._judge)
         why = cause(small.request.program, small.others, small.finding, self.config.mode)
         kept = _kept(self.config, sample, small.request, small.others, small.finding, why)
-        return _answer(task, kept, self._case_of(small.request, small.others), small.tried)
+        return _answer(self.config, task, kept, self._case_of(small.request, small.others), small.tried)
 
     def _case_of(self, request: Request, others: Mapping[str, Program]) -> Case | None:
         """What the engines say of the program that is kept; None where they cannot be asked."""
@@ -133,18 +133,29 @@ def made(config: Config, number: int) -> Sample:
     """Case `number`. Raises InternalError where the generator fails."""
     generator = config.generator(number)
     try:
-        return make(generator, config.seed, number)
+        return make(generator, config.seed, number, corpus_of(config.corpus, config.digest))
     except BpfemuError:
         raise
     except Exception as error:
         raise InternalError(f"generator {generator}, number {number}: {_line(error)}") from error
 
 
+@cache
+def corpus_of(folder: str, digest: str) -> Corpus | None:
+    """The programs in a folder. Raises InputError when they are others than the campaign began with."""
+    if not folder:
+        return None
+    corpus = load_corpus(folder)
+    if corpus.digest != digest:
+        raise InputError(folder, "", "holds other programs than the campaign began with")
+    return corpus
+
+
 def plainly(config: Config, task: Shrink) -> Shrunk:
     """A finding with the program as it was generated; no engine runs."""
     sample = made(config, task.number)
     kept = _kept(config, sample, sample.request, sample.others, task.finding, task.group)
-    return _answer(task, kept, None, 0)
+    return _answer(config, task, kept, None, 0)
 
 
 def _kept(
@@ -170,7 +181,8 @@ def _kept(
     )
 
 
-def _answer(task: Shrink, kept: Kept, case: Case | None, steps: int) -> Shrunk:
+def _answer(config: Config, task: Shrink, kept: Kept, case: Case | None, steps: int) -> Shrunk:
+    exports, remarks = _exports(config.export, kept, case)
     return Shrunk(
         task=task,
         finding=kept.finding,
@@ -183,12 +195,37 @@ def _answer(task: Shrink, kept: Kept, case: Case | None, steps: int) -> Shrunk:
         request=request_json(kept),
         steps=steps,
         reduced=steps > 0,
+        exports=exports,
+        remarks=remarks,
     )
+
+
+def _exports(
+    forms: tuple[str, ...], kept: Kept, case: Case | None
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """(ending, text) of each file, and why there is none of a form."""
+    files: dict[str, str] = {}
+    remarks = []
+    expectation = expected(case) if case is not None else None
+    for form in forms:
+        try:
+            made = export(form, kept.request, kept.others, kept.finding, expectation)
+        except InputError as error:
+            remarks.append(f"{kept.sample} is not exported: {error}")
+            continue
+        for name, text in made.items():
+            ending = name.partition(".")[2]
+            files["request.json" if ending == "json" else ending] = text
+    return tuple(files.items()), tuple(remarks)
 
 
 def _pipeline(config: Config) -> Pipeline:
     """The engines of a campaign."""
-    return Pipeline(Options(budget=BUDGET, seconds=SECONDS, mode=config.mode))
+    return Pipeline(
+        Options(
+            budget=BUDGET, seconds=SECONDS, mode=config.mode, explain=False, insn_limit=VISITED, quick=True
+        )
+    )
 
 
 def _tell(case: Case, share: Share, tally: Tally) -> None:

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from emu.fuzz.report.numbers import Numbers, share
+from emu.fuzz.report.numbers import Numbers, plain, share
 
 
 def render(numbers: Numbers, folder: str | None) -> bytes:
@@ -21,22 +21,15 @@ def render(numbers: Numbers, folder: str | None) -> bytes:
     )
     for generator in silent:
         by = tally.share(generator)
-        case = ET.SubElement(suite, "testcase", classname="bpfemu.fuzz", name=_clean(generator))
+        case = ET.SubElement(suite, "testcase", classname="bpfemu.fuzz", name=plain(generator))
         ET.SubElement(case, "system-out").text = f"{by.cases} cases, accepted {share(by.accepted, by.cases)}"
     for one in kept:
         entry = one.entry
         case = ET.SubElement(
-            suite, "testcase", classname=_clean(f"bpfemu.fuzz.{entry.generator}"), name=_clean(entry.name)
+            suite, "testcase", classname=plain(f"bpfemu.fuzz.{entry.generator}"), name=plain(entry.name)
         )
-        failure = ET.SubElement(
-            case, "failure", message=_clean(entry.cause), type=_clean(entry.finding.oracle)
-        )
+        failure = ET.SubElement(case, "failure", message=plain(entry.cause), type=plain(entry.finding.oracle))
         file = f"{folder}/findings/{entry.name}.bpf\n" if folder is not None else ""
-        failure.text = _clean(f"{entry.finding.message}\n{file}\n{result.programs[entry.name].text}")
+        failure.text = plain(f"{entry.finding.message}\n{file}\n{result.programs[entry.name].text}")
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return document
-
-
-def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -37,6 +37,11 @@ def _unmeasured(result: Result, reached: Iterable[Reach]) -> str:
     return "the verifier runs as machine code, whose branches nobody sees" if compiled() else ""
 
 
+def plain(text: str) -> str:
+    """Text without what moves a cursor, turns the direction of writing, or is no letter: programs may hold any names."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 def share(part: int, whole: int) -> str:
     """As percent: "95.3 %", "" of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from emu.fuzz.coverage import ALL_FORMS
-from emu.fuzz.report.numbers import Numbers, share
+from emu.fuzz.report.numbers import Numbers, plain, share
 from emu.fuzz.report.plots import Bar, bars, columns, curve
 from emu.fuzz.state import Kept
 
@@ -42,7 +42,7 @@ def render(numbers: Numbers, folder: str | None) -> bytes:
     config = numbers.result.config
     title = f"bpfemu fuzz: seed {config.seed}, {config.mode} mode"
     body = [
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{_text(title)}</h1>",
         _lead(numbers),
         _tiles(numbers),
         "<h2>Findings</h2>",
@@ -53,11 +53,16 @@ def render(numbers: Numbers, folder: str | None) -> bytes:
         _missing(numbers),
     ]
     head = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
     )
     return f"{head}<body>\n{_lines(body)}\n</body></html>\n".encode()
+
+
+def _text(text: str) -> str:
+    """As it may stand in a page."""
+    return escape(plain(text))
 
 
 def _lines(parts: Iterable[str]) -> str:
@@ -72,7 +77,7 @@ def _lead(numbers: Numbers) -> str:
         words.append(f"with the planted fault {config.mutant}")
     if result.stopped:
         words.append("stopped before its end")
-    return f'<p class="lead">{escape("; ".join(words))}</p>'
+    return f'<p class="lead">{_text("; ".join(words))}</p>'
 
 
 def _tiles(numbers: Numbers) -> str:
@@ -89,7 +94,7 @@ def _tiles(numbers: Numbers) -> str:
         (f"<b>{tally.cases / result.seconds if result.seconds else 0:,.0f}</b>", "cases a second"),
         (f"<b>{numbers.forms} / {len(ALL_FORMS)}</b>", "instruction forms"),
     ]
-    inner = "".join(f'<div class="tile">{figure}<span>{escape(what)}</span></div>' for figure, what in tiles)
+    inner = "".join(f'<div class="tile">{figure}<span>{_text(what)}</span></div>' for figure, what in tiles)
     return f'<div class="tiles">{inner}</div>'
 
 
@@ -113,16 +118,16 @@ def _finding(numbers: Numbers, one: Kept, folder: str | None) -> str:
     text = numbers.result.programs[entry.name].text
     size = f"{entry.insns} of {entry.before}" if entry.reduced else f"{entry.insns}, not reduced"
     file = (
-        f"<div><code>{escape(f'{folder}/findings/{entry.name}.bpf')}</code></div>"
+        f"<div><code>{_text(f'{folder}/findings/{entry.name}.bpf')}</code></div>"
         if folder is not None
         else ""
     )
-    program = f"<details><summary>program</summary><pre>{escape(text)}</pre></details>"
+    program = f"<details><summary>program</summary><pre>{_text(text)}</pre></details>"
     return (
-        f'<tr><td><b class="bad">{escape(entry.cause)}</b><div>{escape(entry.finding.message)}</div>{file}{program}</td>'
-        f"<td>{escape(entry.finding.oracle)}: {escape(entry.finding.kind)}</td>"
-        f"<td>{escape(entry.generator)} {entry.number}</td>"
-        f'<td class="n">{escape(size)}</td><td class="n">{one.seen:,}</td></tr>'
+        f'<tr><td><b class="bad">{_text(entry.cause)}</b><div>{_text(entry.finding.message)}</div>{file}{program}</td>'
+        f"<td>{_text(entry.finding.oracle)}: {_text(entry.finding.kind)}</td>"
+        f"<td>{_text(entry.generator)} {entry.number}</td>"
+        f'<td class="n">{_text(size)}</td><td class="n">{one.seen:,}</td></tr>'
     )
 
 
@@ -141,7 +146,7 @@ def _plots(numbers: Numbers) -> str:
         reached += [
             Bar(f"{one.package} {what}", part, whole, f"{part:,} of {whole:,}") for what, part, whole in pairs
         ]
-    note = f'<p class="note">Branches: {escape(numbers.unmeasured)}.</p>' if numbers.unmeasured else ""
+    note = f'<p class="note">Branches: {_text(numbers.unmeasured)}.</p>' if numbers.unmeasured else ""
     calls = [(str(count), tally.arguments.get(count, 0)) for count in range(max(13, *tally.arguments, 0))]
     figures = [
         ("Cases over time", curve(_points(state.points), "seconds", "cases")),
@@ -150,7 +155,7 @@ def _plots(numbers: Numbers) -> str:
         ("Calls made, by number of arguments", columns(calls, "arguments", "calls by number of arguments")),
     ]
     inner = "".join(
-        f"<figure><figcaption>{escape(what)}</figcaption>{plot}</figure>" for what, plot in figures
+        f"<figure><figcaption>{_text(what)}</figcaption>{plot}</figure>" for what, plot in figures
     )
     return f'<div class="plots">{inner}</div>'
 
@@ -165,7 +170,7 @@ def _reasons(numbers: Numbers) -> str:
         return ""
     first = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:25]
     rows = "".join(
-        f'<tr><td><code>{escape(reason)}</code></td><td class="n">{count:,}</td></tr>'
+        f'<tr><td><code>{_text(reason)}</code></td><td class="n">{count:,}</td></tr>'
         for reason, count in first
     )
     more = f'<p class="note">and {len(reasons) - 25} rarer ones</p>' if len(reasons) > 25 else ""
@@ -175,4 +180,4 @@ def _reasons(numbers: Numbers) -> str:
 def _missing(numbers: Numbers) -> str:
     if not numbers.missing:
         return ""
-    return f"<h2>Instruction forms that no accepted program held</h2><p><code>{escape(', '.join(numbers.missing))}</code></p>"
+    return f"<h2>Instruction forms that no accepted program held</h2><p><code>{_text(', '.join(numbers.missing))}</code></p>"

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emu.fuzz.coverage import ALL_FORMS
-from emu.fuzz.report.numbers import Numbers, share
+from emu.fuzz.report.numbers import Numbers, plain, share
 from emu.fuzz.state import Kept
 from emu.report import say
 
@@ -36,7 +36,7 @@ def _generators(numbers: Numbers) -> Table:
     for name, one in sorted(numbers.result.state.tally.by.items()):
         insns = f"{one.insns / one.cases:.0f}" if one.cases else ""
         table.add_row(
-            Text(name), f"{one.cases:,}", f"{one.accepted:,}", share(one.accepted, one.cases), str(one.untaken or ""), insns
+            Text(plain(name)), f"{one.cases:,}", f"{one.accepted:,}", share(one.accepted, one.cases), str(one.untaken or ""), insns
         )  # fmt: skip
     return table
 
@@ -59,14 +59,18 @@ def _coverage(out: Console, numbers: Numbers) -> None:
 def _findings(out: Console, numbers: Numbers, folder: str | None) -> None:
     result = numbers.result
     for number, one in enumerate(result.kept, 1):
-        say(out, f"{number}. {one.entry.cause}", "bold red")
-        say(out, f"{one.entry.finding.message}", indent=3)
-        say(out, f"{_size(one)}, case {one.entry.generator} {one.entry.number}, seen {_times(one)}", indent=3)
+        say(out, f"{number}. {plain(one.entry.cause)}", "bold red")
+        say(out, plain(one.entry.finding.message), indent=3)
+        say(
+            out,
+            plain(f"{_size(one)}, case {one.entry.generator} {one.entry.number}, seen {_times(one)}"),
+            indent=3,
+        )
         if folder is not None:
-            say(out, f"{folder}/findings/{one.entry.name}.bpf", "bold", indent=3)
+            say(out, plain(f"{folder}/findings/{one.entry.name}.bpf"), "bold", indent=3)
         else:
             for line in result.programs[one.entry.name].text.splitlines():
-                say(out, line, indent=6)
+                say(out, plain(line), indent=6)
         out.print()
 
 
@@ -92,4 +96,4 @@ def _remarks(out: Console, numbers: Numbers, folder: str | None) -> None:
     if more:
         say(out, f"{more:,} complaints more are like these, but have not been reduced", "dim")
     if result.stopped and folder is not None:
-        say(out, f"the same command with --out {folder} goes on from here")
+        say(out, plain(f"the same command with --out {folder} goes on from here"))

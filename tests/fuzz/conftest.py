@@ -1,0 +1,42 @@
+"""Generators of small programs, for campaigns that take no time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bpf.kfuncs import KFUNCS
+from emu.fuzz.generators import GENERATORS
+from emu.fuzz.tasks import Config
+from emu.runtime.kfuncs import IMPLEMENTED, load
+from tests.emu.conftest import Command, Ran, bpfemu
+
+SEED = 18  # of 40 cases of `tiny`, numbers 4 and 39 have a call with 12 arguments
+TINY = str(Path(__file__).parent / "tiny.py")
+
+
+@pytest.fixture
+def tiny() -> Iterator[str]:
+    """The path of the module with the generators `tiny` and `deadly`, which are there while the test runs."""
+    tables: tuple[dict[str, object], ...] = (GENERATORS, KFUNCS, IMPLEMENTED)  # type: ignore[assignment]
+    before = [dict(table) for table in tables]
+    load(TINY)
+    yield TINY
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+@pytest.fixture
+def config(tiny: str) -> Config:
+    """A campaign on one small generator, with one oracle."""
+    return Config(SEED, "strict", ("tiny",), ("engines",), modules=(tiny,), coverage=False)
+
+
+@pytest.fixture
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are not forced to the disk, which takes long and which no test that ends in order could see."""
+    monkeypatch.setattr("os.fsync", lambda _file: None)
+
+
+__all__ = ["Command", "Ran", "bpfemu"]
