@@ -59,7 +59,8 @@ def image_of(
         made = _made(verified, listing, ours, symbols, _name(one))
         if best is None or (made.equal, made.alike, made.mapped) > (best.equal, best.alike, best.mapped):
             best = made
-        if best.equal == len(verified.subprogs) or ours is None:
+        kernels = any(function.prologue for function in best.image.functions)
+        if best.equal == len(verified.subprogs) or ours is None or not kernels:
             break
     assert best is not None
     return best
@@ -107,13 +108,13 @@ def _place(
 ) -> Place:
     sub = verified.subprogs[number]
     code, refs = one.code, one.refs
-    found = scan(code, base, _starts(base, len(code), names))
+    found = scan(code, base, _starts(base, len(code), names), {ref.off for ref in refs})
     alike = ours is not None and shape.same(ours, found.insns, len(code))
     if ours is not None and verified.converted:
         code, spans = contexts.replaced(verified, sub, ours, code, found.insns, alike=alike)
         if spans:
             refs = tuple(ref for ref in refs if not any(start <= ref.off < end for start, end in spans))
-            found = scan(code, base, _starts(base, len(code), names))
+            found = scan(code, base, _starts(base, len(code), names), {ref.off for ref in refs})
             alike = shape.same(ours, found.insns, len(code))
     return Place(
         number, one.name or sub.name, code, base, one.addr is not None, found, refs, ours, alike, one.complete
@@ -188,7 +189,7 @@ def _function(
     found = dict(shape.points(place.ours, sub, place.scan.insns))
     starts = {one.off + one.size: one.off for one in place.scan.insns}
     for reloc in relocs:
-        if reloc.insn >= 0 and reloc.kind == "call":
+        if reloc.insn >= 0 and reloc.kind in ("call", "jump"):
             at = starts.get(reloc.off + reloc.size)
             if at is not None:
                 found[at] = reloc.insn

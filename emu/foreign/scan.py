@@ -1,6 +1,6 @@
 """What native code refers to: every field that holds an address, or may hold one. Knows x86-64, nothing of BPF."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -58,8 +58,10 @@ def _decoder() -> Any:
     return new_decoder(detail=True)
 
 
-def scan(code: bytes, base: int, starts: Sequence[int] = ()) -> Scan:
-    """Decode a function that lies at `base`. starts: offsets in it at which other functions of the program begin."""
+def scan(code: bytes, base: int, starts: Sequence[int] = (), named: Container[int] = ()) -> Scan:
+    """Decode a function that lies at `base`. starts: offsets in it at which other functions of the program begin; named:
+    of fields that are known to refer to something, whatever stands in them.
+    """
     insns: list[Insn] = []
     fields: list[Field] = []
     loaded: dict[str, tuple[int, int]] = {}  # register -> (place in `fields`, instructions ago)
@@ -71,7 +73,7 @@ def scan(code: bytes, base: int, starts: Sequence[int] = ()) -> Scan:
             at += 1
             continue
         insns.append(Insn(at, one.size, one.mnemonic, one.op_str, base))
-        found = _field(one, at, base, len(code), starts)
+        found = _field(one, at, base, len(code), starts, named)
         _called(one, at, loaded, fields, len(insns))
         if found is not None:
             if found.kind == "imm":
@@ -91,11 +93,15 @@ def _called(one: Any, at: int, loaded: dict[str, tuple[int, int]], fields: list[
         fields[place] = Field(old.off, old.size, old.kind, old.value, True, old.insn, at)
 
 
-def _field(one: Any, at: int, base: int, size: int, starts: Sequence[int]) -> Field | None:
+def _field(
+    one: Any, at: int, base: int, size: int, starts: Sequence[int], named: Container[int]
+) -> Field | None:
     operands = one.operands
     immediate = next((op for op in operands if op.type == capstone.x86.X86_OP_IMM), None)
     if immediate is not None and one.imm_offset:
-        found = _immediate(one, at, base, size, starts, int(immediate.imm) & _U64)
+        value = int(immediate.imm) & _U64
+        inside = base <= value < base + size and value - base not in starts
+        found = _immediate(one, at, value, inside=inside and at + one.imm_offset not in named)
         if found is not None:
             return found
     memory = next((op for op in operands if op.type == capstone.x86.X86_OP_MEM), None)
@@ -116,11 +122,10 @@ def _is_rip(one: Any, memory: Any) -> bool:
     return bool(memory.mem.base) and one.reg_name(memory.mem.base) == "rip"
 
 
-def _immediate(one: Any, at: int, base: int, size: int, starts: Sequence[int], value: int) -> Field | None:
+def _immediate(one: Any, at: int, value: int, *, inside: bool) -> Field | None:
     off, width = at + one.imm_offset, int(one.imm_size)
     branch = one.group(capstone.CS_GRP_JUMP) or one.mnemonic == "call"
     if branch:
-        inside = base <= value < base + size and value - base not in starts
         kind = "call" if one.mnemonic == "call" else "jump"
         return None if inside or width != 4 else Field(off, 4, kind, value, insn=at, call=at)
     if width == 8:
