@@ -23,6 +23,8 @@ from emu.commands.common import (
     shown,
 )
 from emu.explain import explain, located
+from emu.external.command import Command
+from emu.external.pipeline import JitPipeline
 from emu.foreign import Theirs, read_symbols
 from emu.load import Loaded, read_bytes
 from emu.pipeline import Case, Options, Pipeline
@@ -47,6 +49,11 @@ SYSCALL_CTX = bytes(256)
     metavar="MAP",
     help="With --image: what lies at its addresses, in the form of /proc/kallsyms.",
 )
+@click.option(
+    "--jit",
+    metavar="COMMAND",
+    help="A JIT to test in place of ours: it reads a job a line and writes an answer a line (docs/your-jit.md).",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every call with its arguments.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a program.")
 @run_options
@@ -57,6 +64,7 @@ def run(
     ctx: str | None,
     image: str | None,
     symbols: str | None,
+    jit: str | None,
     verbose: bool,
     as_json: bool,
     options: Options,
@@ -71,7 +79,10 @@ def run(
     loaded = load_all(files, prog)
     if theirs is not None and len(loaded) != 1:
         raise InputError("--image", "", f"is of one program, and there are {len(loaded)}; choose with --prog")
-    pipeline = Pipeline(options)
+    if jit is not None and theirs is not None:
+        raise InputError("--jit", "", "makes the code that --image would be; give one of them")
+    command = None if jit is None else Command(jit)
+    pipeline = Pipeline(options) if command is None else JitPipeline(command, command.command, options)
     cases: list[Case] = []
     missed: list[str] = []
     stopped: BaseException | None = None
@@ -92,6 +103,8 @@ def run(
         print_cases(console(), cases, missed, verbose)
         for line in theirs.lines() if theirs is not None else ():
             say(console(), line)
+    if command is not None:
+        command.close()
     if stopped is not None:
         sys.stdout.flush()
         raise stopped

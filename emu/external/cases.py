@@ -1,7 +1,6 @@
 """Generated programs for a JIT under test, as pytest wants them: a case that passes, is skipped, or fails with all that is known."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,17 +10,17 @@ from bpf.errors import InputError
 from bpf.verified import Rejected
 from emu.explain import explain, located
 from emu.external.command import Command
-from emu.external.pipeline import Jit, JitFailedError, JitPipeline, NotTakenError
+from emu.external.judge import JitJudge
+from emu.external.pipeline import Jit, JitPipeline, NotTakenError
 from emu.fuzz.finding import Finding
 from emu.fuzz.generators import make
-from emu.fuzz.judge import Judge, Judged
+from emu.fuzz.judge import Judge
 from emu.fuzz.keep import listing
 from emu.fuzz.reduce import reduce
 from emu.fuzz.sample import Sample
 from emu.pipeline import Case, Options
 
 OPTIONS: Final = Options(budget=1_000_000, mode="strict", explain=False, insn_limit=50_000)
-_ORACLES: Final = ("engines",)
 
 
 class JitDiffersError(AssertionError):
@@ -51,7 +50,7 @@ class Bench:
                 name = jit
             else:
                 answers, name = jit, getattr(jit, "__qualname__", type(jit).__name__)
-            found = self._judges[jit] = JitJudge(JitPipeline(answers, name, OPTIONS), _ORACLES)
+            found = self._judges[jit] = JitJudge(JitPipeline(answers, name, OPTIONS))
         return found
 
     def keep(self, name: str, text: str) -> str:
@@ -72,18 +71,6 @@ class Bench:
             command.close()
         for judge in self._judges.values():
             judge.pipeline.close()
-
-
-class JitJudge(Judge):
-    """A JIT that fails at a program is a finding of the oracle "jit"."""
-
-    def judge(self, *args: object, **options: object) -> Judged:
-        """As `Judge.judge`."""
-        judged = super().judge(*args, **options)  # type: ignore[arg-type]
-        error = judged.case.error
-        if isinstance(error, JitFailedError):
-            return replace(judged, findings=(Finding("jit", "failed", str(error)), *judged.findings))
-        return judged
 
 
 class JitCase:

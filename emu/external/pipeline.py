@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from bpf import isa
 from bpf.errors import InputError
 from bpf.program import Program, Request
 from bpf.verified import Verified
@@ -63,10 +64,15 @@ class JitPipeline(Pipeline):
         question = job(verified, Place(place.functions[0], place.symbols, place.maps, place.values))
         try:
             said = answer(self._jit(question), self._name, len(verified.subprogs), len(verified.insns))
+            if not said.unsupported and len(said.starts) == 1 < len(verified.subprogs) and _passes(verified):
+                said = replace(
+                    said, unsupported="it passes a function's address, and nobody says where functions begin"
+                )
             if not said.unsupported:
                 return linked(verified, said.code, said.starts, said.offsets)
         except InputError as error:
-            raise JitFailedError(self._name, verified.program.name, str(error)) from None
+            what = error.why if error.what == "JIT" else f"{error.where} {error.why}"
+            raise JitFailedError(self._name, verified.program.name, what) from None
         except Exception as error:
             what = f"raises {type(error).__name__}: {' '.join(str(error).split())}"
             raise JitFailedError(self._name, verified.program.name, what) from error
@@ -76,3 +82,8 @@ class JitPipeline(Pipeline):
     def _layout(machine: Machine, verified: Verified) -> Layout:
         world = World(verified.program, memory=machine.memory)
         return layout_of(machine, world, names(verified))
+
+
+def _passes(verified: Verified) -> bool:
+    """Whether the program takes the address of one of its functions."""
+    return any(one.code == isa.LD_IMM64 and one.src == isa.PSEUDO_FUNC for one in verified.insns)
