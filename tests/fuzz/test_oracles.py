@@ -124,6 +124,30 @@ def test_a_lost_argument_that_nobody_looks_at(mode: str) -> None:
     assert judged.findings == ()
 
 
+def test_the_address_of_a_removed_function() -> None:
+    """A loop of no rounds: its callback is dead code, and its address that of the next function."""
+    text = """
+prog tc
+int main(void *ctx):
+    call f0
+    exit
+static int f2(u32 a, void *b):
+    r0 = 0
+    exit
+static int f0(void):
+    r1 = 0
+    r2 = subprog[f2]
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+    r0 = 0
+    exit
+"""
+    judged = Judge(Pipeline(Options())).judge(request_of(text))
+    assert judged.case.difference is not None
+    assert judged.findings == ()
+
+
 @pytest.mark.parametrize(
     ("kind", "why", "limit"),
     [
