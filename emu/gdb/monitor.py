@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bpf import isa
 from bpf.disasm import disasm
 from bpf.proto import Param
-from emu.gdb import arguments, stack
+from emu.gdb import stack, variables
 from emu.gdb.stack import Level
 from emu.gdb.target import ENTRY, Target
 from emu.native import bpf_text, source_line
@@ -90,7 +90,7 @@ def _args(target: Target, _words: list[str]) -> Iterator[str]:
     function = target.engine.code.function_at(pc)
     if symbol is not None:
         callee = callee_of(symbol)
-        params = callee.proto.params if callee.proto is not None else arguments.unnamed(callee.nargs)
+        params = callee.proto.params if callee.proto is not None else variables.unnamed(callee.nargs)
         yield f"{callee.name} is called:"
         yield from _table(target, params, rsp + WORD)
         return
@@ -98,7 +98,7 @@ def _args(target: Target, _words: list[str]) -> Iterator[str]:
         yield f"{_name(target)}: no BPF function"
         return
     taken = parameters(function.image.verified, function.number)
-    taken = taken or arguments.unnamed(function.image.verified.subprogs[function.number].arg_cnt)
+    taken = taken or variables.unnamed(function.image.verified.subprogs[function.number].arg_cnt)
     if pc == function.addr:
         yield f"{function.name} is called:"
         yield from _table(target, taken, rsp + WORD)
@@ -114,7 +114,7 @@ def _args(target: Target, _words: list[str]) -> Iterator[str]:
         yield from _table(target, called[1], level.activation.address(spot.cfa) if spot else rsp)
         return
     yield f"{function.name} was called with:"
-    ends = arguments.ends_of(target.shown(function), function.addr)
+    ends = variables.ends_of(target.shown(function), function.addr)
     gone = {name for name, end in ends.items() if pc >= end}
     yield from _table(target, taken, level.activation.cfa, gone)
 
@@ -125,7 +125,7 @@ def _callee(level: Level) -> tuple[str, Sequence[Param]] | None:
     found = None if slot is None else ArgumentFlow(level.image.verified, level.activation.number).callee(slot)
     if found is None or not found.nargs:
         return None
-    return found.name, found.params or arguments.unnamed(found.nargs)
+    return found.name, found.params or variables.unnamed(found.nargs)
 
 
 def _table(
@@ -134,11 +134,11 @@ def _table(
     """A line for each argument. stacked: where argument 7 lies. gone: registers that hold something else by now."""
     rows = []
     for number, param in enumerate(params, 1):
-        if number <= len(arguments.REGISTERS):
-            place = arguments.REGISTERS[number - 1]
+        if number <= len(variables.REGISTERS):
+            place = variables.REGISTERS[number - 1]
             value = "gone" if place in gone else f"{target.machine.register(place):#x}"
         else:
-            at = stacked + WORD * (number - len(arguments.REGISTERS) - 1)
+            at = stacked + WORD * (number - len(variables.REGISTERS) - 1)
             place, value = f"[{at:#x}]", f"{int.from_bytes(target.memory(at, WORD), 'little'):#x}"
         rows.append((f"arg {number}", spell(param), place, value))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]

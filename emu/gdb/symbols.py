@@ -3,18 +3,18 @@
 Made from what the JIT says of its functions, so that the debugger finds frames, arguments and lines at every instruction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from bpf.errors import InputError
-from bpf.proto import CType
 from bpf.verified import Subprog, Verified
-from emu.gdb import arguments, cfi, debug_info, elf, lines, stack
+from emu.gdb import cfi, debug_info, elf, lines, stack, variables
 from emu.gdb.sources import Line, Sources
 from emu.gdb.target import ENTRY, Target
+from emu.gdb.types import AnyType, BtfRef
 from emu.native import function_of
 from emu.sandbox import addresses
 from emu.sandbox.callees import callee_of
@@ -68,7 +68,14 @@ class Symbols:
         told += [self._told_stub(name, addr) for name, addr in self._stubs.items()]
         ranges = [(base, end), (addresses.STUBS, STUBS_END)]
         program = self._target.engine.world.program.name
-        unit = debug_info.Unit(program, str(self._path.parent), f"bpfemu {version('bpfemu')}", told, ranges)
+        unit = debug_info.Unit(
+            program,
+            str(self._path.parent),
+            f"bpfemu {version('bpfemu')}",
+            told,
+            ranges,
+            list(variables.globals_of(self._target.engine.world)),
+        )
         made = {
             **debug_info.sections(unit),
             ".debug_line": lines.debug_line(list(self._files), codes),
@@ -99,15 +106,15 @@ class Symbols:
             for reloc in (reloc for native in image.functions for reloc in native.relocs if reloc.symbol):
                 find = machine.symbol if reloc.kind in ("call", "jump") else machine.data_symbol
                 known[reloc.symbol] = find(reloc.symbol)
-        stubs, natives, variables = {}, {}, {}
+        stubs, natives, data = {}, {}, {}
         for name, addr in known.items():
             if addresses.STUBS <= addr < STUBS_END:
                 stubs[name] = addr
             elif addresses.TEXT <= addr < addresses.TEXT + addresses.TEXT_SIZE:
                 natives[name] = addr
             else:
-                variables[name] = addr
-        return stubs, natives, variables
+                data[name] = addr
+        return stubs, natives, data
 
     def _own(self) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
         """Name, address and size of the sandbox's own code: what calls the program, and where stubs wait for an answer."""
@@ -156,19 +163,20 @@ class Symbols:
         assert image is not None
         verified, native = image.verified, image.functions[function.number]
         sub = verified.subprogs[function.number]
-        params = parameters(verified, function.number) or arguments.unnamed(sub.arg_cnt)
+        params = parameters(verified, function.number) or variables.unnamed(sub.arg_cnt)
+        result, types = _types(verified, function.number)
         head = self._sources.head(self._number(image), _start(function))
         entered = [
             function.addr + off for off, slot in _pieces(native, sub) if slot in verified.indirect_targets
         ]
-        ends = arguments.ends_of(function.code, function.addr, entered)
+        ends = variables.ends_of(function.code, function.addr, entered)
         return debug_info.Function(
             function.name,
             function.addr,
             len(function.code),
-            _result(verified, function.number),
-            arguments.parameters(params, function.addr, ends),
-            tuple(one for one in arguments.registers(function) if one.name not in {p.name for p in params}),
+            result,
+            variables.parameters(params, function.addr, ends, types),
+            tuple(one for one in variables.registers(function) if one.name not in {p.name for p in params}),
             self._file(head.file),
             head.number,
             sub.kind != "static",
@@ -177,10 +185,10 @@ class Symbols:
     def _told_stub(self, name: str, addr: int) -> debug_info.Function:
         callee = callee_of(name)
         proto = callee.proto
-        params = proto.params if proto is not None else arguments.unnamed(callee.nargs)
-        ends = dict.fromkeys(arguments.REGISTERS, addr + 1)
-        ret = proto.ret if proto is not None else None if callee.void else arguments.WORD_TYPE
-        told = arguments.parameters(params, addr, ends)
+        params = proto.params if proto is not None else variables.unnamed(callee.nargs)
+        ends = dict.fromkeys(variables.REGISTERS, addr + 1)
+        ret = proto.ret if proto is not None else None if callee.void else variables.WORD_TYPE
+        told = variables.parameters(params, addr, ends)
         return debug_info.Function(name, addr, addresses.STUB_SIZE, ret, told)
 
     # ---- frames
@@ -223,12 +231,15 @@ def _start(function: Function) -> int:
     return function_of(verified.program, verified.origin[verified.subprogs[function.number].start])
 
 
-def _result(verified: Verified, number: int) -> CType:
-    """What a function returns, as far as BTF has it; else a word."""
+def _types(verified: Verified, number: int) -> tuple[AnyType, Sequence[AnyType]]:
+    """What a function returns and takes, as far as BTF has it; else a word and nothing."""
     program = verified.program
     origin = verified.origin[verified.subprogs[number].start]
-    if program.btf is not None:
-        for info in program.func_info:
-            if info.insn == origin:
-                return program.btf.prototype(info.type_id).ret
-    return arguments.WORD_TYPE
+    for info in program.func_info if program.btf is not None else ():
+        if info.insn == origin:
+            assert program.btf is not None
+            proto = program.btf.type(program.btf.type(info.type_id).type)
+            params = program.btf.prototype(info.type_id).params
+            taken = [BtfRef(program.btf, param.type) for param in proto.params[: len(params)]]
+            return BtfRef(program.btf, proto.type), taken
+    return variables.WORD_TYPE, ()

@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bpf.program import RunInput
 from emu.gdb.server import HOST, Channel
 from emu.load import load_file
 from tests.emu.gdb_kit import CALLBACK, SECONDS, TEXTS, Served, gdb_says, request_of
@@ -282,6 +284,23 @@ def test_lines_of_c(gdb: str, tmp_path: Path) -> None:
     assert "static long body(u64 index, struct loop_state *st)" in said
     assert "if (acc_lo < r)" in said  # a line that BTF alone does not have
     assert "loop_callback10.bpf.c, line 14." in said
+
+
+def test_types_and_global_variables_of_c(gdb: str, tmp_path: Path) -> None:
+    request = load_file(str(OBJECTS / "loop_callback10.bpf.o"), wanted="loop_callback")[0].request
+    ctx = bytes.fromhex("03000000050000000500000000000000")
+    request = replace(request, runs=(RunInput(ctx_in=ctx),))
+    with Served(request, tmp_path, source_folders=(OBJECTS,)) as served:
+        said = gdb_says(
+            gdb, served, "break body", "continue", "print *st", "print weights", "ptype st", "whatis weights",
+            "watch rounds_done", "continue", "print acc_lo = 0x10000", "delete", "continue",
+        )  # fmt: skip
+    assert "$1 = {x = 5, y = 1, z = 0, stop_at = 5}" in said
+    assert "$2 = {7, 11, 13, 17}" in said
+    assert "type = struct loop_state {\n    u64 x;\n    u64 y;\n    u64 z;\n    u32 stop_at;\n} *" in said
+    assert "type = const volatile u64 [4]" in said
+    assert "Hardware watchpoint 2: rounds_done\n\nOld value = 0\nNew value = 1" in said
+    assert served.r0 > 0x10000
 
 
 def test_sources_that_are_not_at_hand_are_put_together(gdb: str, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +14,15 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpf.btf import Btf
+from bpf.btf_types import VOID, BtfType, Kind, Member
 from bpf.program import Request
 from emu.gdb import cfi, elf, wire
+from emu.gdb.entries import Entries
 from emu.gdb.sources import Sources
 from emu.gdb.symbols import Symbols
 from emu.gdb.target import Target
+from emu.gdb.types import BtfRef, Types
 from emu.load import load_file
 from emu.pipeline import Options, Pipeline
 from emu.sandbox.debug import DebugMachine
@@ -172,6 +176,94 @@ def test_arguments_of_12(machine: DebugMachine, tmp_path: Path) -> None:
             found.append((die.attributes["DW_AT_name"].value.decode(), where.form))
     assert [name for name, _ in found] == list("abcdefghijkl")
     assert [form for _, form in found] == ["DW_FORM_sec_offset"] * 6 + ["DW_FORM_exprloc"] * 6
+
+
+KINDS = {
+    Kind.INT: "base", Kind.FLOAT: "base", Kind.PTR: "pointer", Kind.STRUCT: "structure", Kind.UNION: "union",
+    Kind.ARRAY: "array", Kind.ENUM: "enumeration", Kind.ENUM64: "enumeration", Kind.TYPEDEF: "typedef",
+    Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict", Kind.FUNC_PROTO: "subroutine",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", sorted((FIXTURES / "objects").glob("*.bpf.o")), ids=lambda path: path.name)
+def test_types_of_btf_come_back(file: Path) -> None:
+    """All types of an object, read again: kind, name, size, members with their places, what they refer to."""
+    program = load_file(str(file))[0].request.program
+    if program.btf is None:
+        return
+    wanted = [tid for tid, one in enumerate(program.btf.types) if one.kind in KINDS]
+    for tid, die in zip(wanted, _types_read(program.btf, wanted), strict=True):
+        if die is not None:
+            _compare_type(program.btf, tid, die)
+
+
+def _types_read(btf: Btf, wanted: Sequence[int]) -> list[Any]:
+    """For each type id the entry that a reference to it leads to, None for void."""
+    entries = Entries()
+    types = Types(entries)
+    entries.add(0x11, children=True)
+    for tid in wanted:
+        entries.add(0x34, *types.reference(BtfRef(btf, tid)))
+    types.write()
+    entries.end()
+    info, abbrev = entries.sections()
+    sections = [elf.Section(".debug_info", info), elf.Section(".debug_abbrev", abbrev)]
+    unit = next(ELFFile(BytesIO(elf.write(sections, [], 0))).get_dwarf_info().iter_CUs())
+    return [
+        die.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in die.attributes else None
+        for die in unit.iter_DIEs()
+        if die.tag == "DW_TAG_variable"
+    ]
+
+
+def _compare_type(btf: Btf, tid: int, die: Any) -> None:
+    kind, values = btf.type(tid), {name: one.value for name, one in die.attributes.items()}
+    assert die.tag.removesuffix("_type") == f"DW_TAG_{KINDS[kind.kind]}"
+    assert values.get("DW_AT_name", b"").decode() == kind.name
+    if kind.kind in (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64):
+        assert values["DW_AT_byte_size"] == kind.size
+    members = [one for one in die.iter_children() if one.tag == "DW_TAG_member"]
+    assert len(members) == len(kind.members)
+    for member, found in zip(kind.members, members, strict=True):
+        place = {name: one.value for name, one in found.attributes.items()}
+        assert place.get("DW_AT_name", b"").decode() == member.name
+        at = place["DW_AT_data_bit_offset"] if member.bits else 8 * place["DW_AT_data_member_location"]
+        assert (at, place.get("DW_AT_bit_size", 0)) == (member.offset, member.bits)
+    counts = [
+        one.attributes["DW_AT_count"].value
+        for one in die.iter_children()
+        if one.tag == "DW_TAG_subrange_type"
+    ]
+    assert counts == ([kind.count] if kind.kind is Kind.ARRAY else [])
+    told = [
+        (one.attributes["DW_AT_name"].value.decode(), one.attributes["DW_AT_const_value"].value)
+        for one in die.iter_children()
+        if one.tag == "DW_TAG_enumerator"
+    ]
+    assert told == [(one.name, one.value) for one in kind.values]
+
+
+def test_bit_fields_and_anonymous_members() -> None:
+    """What compilers make of `struct { u32 a:3, b:5; union { long c; char d; }; }`, by hand."""
+    kinds = (
+        VOID,
+        BtfType(Kind.INT, name="unsigned int", size=4, bits=32),
+        BtfType(Kind.INT, name="char", size=1, bits=8, encoding=1),
+        BtfType(Kind.UNION, size=4, members=(Member(0, 1, 0, name="c"), Member(0, 2, 0, name="d"))),
+        BtfType(
+            Kind.STRUCT, name="s", size=8, kind_flag=True,
+            members=(Member(0, 1, 0, 3, "a"), Member(0, 1, 3, 5, "b"), Member(0, 3, 32)),
+        ),
+    )  # fmt: skip
+    btf = Btf(kinds)
+    (die,) = _types_read(btf, [4])
+    _compare_type(btf, 4, die)
+
+
+def test_types_that_lead_nowhere_are_void() -> None:
+    circle = Btf((VOID, BtfType(Kind.TYPEDEF, name="a", type=2), BtfType(Kind.CONST, type=1)))
+    types = Types(Entries())
+    assert types.reference(BtfRef(circle, 1)) == types.reference(BtfRef(circle, 9)) == []
 
 
 def test_readelf_finds_nothing_to_complain_about(

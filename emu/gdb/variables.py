@@ -1,11 +1,16 @@
-"""Where arguments and BPF registers of a function are, and how long: argument registers until somebody writes them."""
+"""Where variables are, and how long: arguments, BPF registers, and what is global. An argument's register holds it until
+somebody writes it."""
 
 from collections.abc import Iterator, Sequence
 
 from bpf import isa
+from bpf.btf_types import Kind
+from bpf.maps import MapType
 from bpf.proto import CType, Param
 from emu.gdb.cfi import NUMBERS
 from emu.gdb.debug_info import Variable, Where
+from emu.gdb.types import AnyType, BtfRef
+from emu.runtime.world import World
 from emu.sandbox.images import Function
 from emu.sandbox.uses import CALL, use_of
 from jit.argflow import register
@@ -16,11 +21,16 @@ REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 WORD_TYPE = CType("int", "u64", 64)
 
 
-def parameters(params: Sequence[Param], addr: int, ends: dict[str, int]) -> tuple[Variable, ...]:
-    """The parameters of the function at `addr`. ends: register -> first address at which its argument is gone."""
+def parameters(
+    params: Sequence[Param], addr: int, ends: dict[str, int], types: Sequence[AnyType] = ()
+) -> tuple[Variable, ...]:
+    """The parameters of the function at `addr`. ends: register -> first address at which its argument is gone.
+
+    types: fuller ones than those of `params`, if there are.
+    """
     return tuple(
-        Variable(param.name or f"arg{number}", param.type, _where(number, addr, ends))
-        for number, param in enumerate(params, 1)
+        Variable(param.name or f"arg{number}", kind, _where(number, addr, ends))
+        for number, (param, kind) in enumerate(zip(params, types or [p.type for p in params], strict=True), 1)
     )
 
 
@@ -74,3 +84,18 @@ def _backward(code: bytes, addr: int) -> Iterator[int]:
             target = int(operands, 16)
             if addr <= target <= at:
                 yield target
+
+
+def globals_of(world: World) -> Iterator[Variable]:
+    """The global variables of the program: those of BTF's data sections whose map there is."""
+    btf = world.program.btf
+    for index, spec in enumerate(world.program.maps if btf is not None else ()):
+        assert btf is not None
+        section = btf.find(spec.name, Kind.DATASEC)
+        if section is None or spec.type != MapType.ARRAY:
+            continue
+        base = world.map_value(index, 0)
+        for one in btf.type(section).vars:
+            kind = btf.type(one.type)
+            if kind.kind is Kind.VAR and 0 <= one.offset <= spec.value_size - one.size:
+                yield Variable(kind.name, BtfRef(btf, kind.type), Where(address=base + one.offset))
