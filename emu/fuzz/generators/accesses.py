@@ -11,6 +11,10 @@ from emu.fuzz.generators.branches import fork
 from emu.fuzz.generators.plan import VALUE_SIZE
 
 _SIZES = (isa.B, isa.H, isa.W, isa.DW)
+_ATOMICS = (
+    isa.ADD, isa.OR, isa.AND, isa.XOR, isa.ADD | isa.FETCH, isa.OR | isa.FETCH, isa.AND | isa.FETCH, isa.XOR | isa.FETCH, isa.XCHG,
+    isa.CMPXCHG,
+)  # fmt: skip
 SKB_WORDS = (0, 4, 8, 16, 32, 48, 52, 56, 60, 64)
 _SKB_WRITABLE = (8, 32, 48, 52, 56, 60, 64)
 _XDP_WORDS = (12, 16)
@@ -78,6 +82,26 @@ def fill(body: Body) -> None:
     at = off + draw.below(8 // isa.SIZE_BYTES[size]) * isa.SIZE_BYTES[size]
     body.code.put(isa.LDX | mode | size, dst, FP, at)
     body.number(dst)
+
+
+def atomic(body: Body) -> None:
+    """An atomic operation on a stack word, with or without its old value."""
+    draw = body.draw
+    src = body.changeable()
+    if not body.slots or src is None:
+        alu(body)
+        return
+    off = draw.pick(tuple(body.slots))
+    width, size = draw.pick(((isa.DW, 8), (isa.DW, 8), (isa.W, 4)))
+    op = draw.pick(_ATOMICS)
+    if op == isa.CMPXCHG and not body.numbers & 1:
+        op = isa.XCHG
+    body.code.put(isa.STX | isa.ATOMIC | width, FP, src, off + (draw.below(2) * 4 if size == 4 else 0), op)
+    body.slots[off] = None
+    if op == isa.CMPXCHG:
+        body.number(0)
+    elif op & isa.FETCH:
+        body.number(src)
 
 
 def context(body: Body) -> None:

@@ -6,6 +6,7 @@ from emu.fuzz.generators.code import MOV_IMM
 
 _OPS = (isa.ADD, isa.ADD, isa.SUB, isa.MUL, isa.OR, isa.AND, isa.XOR, isa.DIV, isa.MOD)
 _SHIFTS = (isa.LSH, isa.RSH, isa.ARSH)
+_SWAPS = (isa.ALU | isa.END | isa.TO_LE, isa.ALU | isa.END | isa.TO_BE, isa.ALU64 | isa.END)
 
 
 def constant(body: Body, dst: int) -> None:
@@ -37,10 +38,8 @@ def alu(body: Body) -> None:
         body.code.put(cls | isa.NEG, dst)
         body.number(dst)
         return
-    if kind < 0.38:
-        bits = 64 if cls == isa.ALU64 else 32
-        body.code.put(cls | draw.pick(_SHIFTS), dst, imm=draw.below(bits))
-        body.number(dst)
+    if kind < 0.42:
+        _shift(body, cls, dst)
         return
     op = draw.pick(_OPS)
     off = 1 if op in (isa.DIV, isa.MOD) and draw.random() < 0.4 else 0
@@ -54,6 +53,21 @@ def alu(body: Body) -> None:
     src = body.any_number()
     assert src is not None
     body.code.put(cls | op | isa.X, dst, src, off)
+    body.number(dst)
+
+
+def _shift(body: Body, cls: int, dst: int) -> None:
+    """A shift by a constant or by a register, or another order of bytes."""
+    draw = body.draw
+    kind = draw.random()
+    if kind < 0.2:
+        body.code.put(draw.pick(_SWAPS), dst, imm=draw.pick((16, 32, 64)))
+    elif kind < 0.5:
+        src = body.any_number()
+        assert src is not None
+        body.code.put(cls | draw.pick(_SHIFTS) | isa.X, dst, src)
+    else:
+        body.code.put(cls | draw.pick(_SHIFTS), dst, imm=draw.below(64 if cls == isa.ALU64 else 32))
     body.number(dst)
 
 

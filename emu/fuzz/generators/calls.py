@@ -56,7 +56,7 @@ def _plan(draw: Draw) -> Plan:
         plan.table = 1
     if tails:
         plan.progs = len(plan.maps) - 1
-    count = draw.pick((1, 1, 2, 2, 2, 3, 3, 4, 5))
+    count = draw.pick((1, 1, 2, 2, 3, 3, 4, 5, 6))
     functions = [Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)]
     functions += [_signature(plan, number) for number in range(count)]
     if plan.addresses and draw.random() < 0.2:
@@ -174,13 +174,15 @@ def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
     left = 3 if number == 0 else 2
     while len(body.code.rows) < size or (number == 0 and left == 3):
         kind = draw.random()
-        if left > 0 and kind < 0.3:
+        if left > 0 and kind < (0.3 if number == 0 else 0.4):
             left -= 1
             some_call(body, later, 5 if on_chain else 12)
         elif kind > 0.97:
             early_exit(body)
         else:
             plain(body)
+    if left == 2 and number and draw.random() < 0.6:
+        some_call(body, later, 5 if on_chain else 12)  # chains would be short without
     if plan.progs is not None and number == 1:
         tail_call(body)
     leave(body)

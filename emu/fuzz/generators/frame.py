@@ -12,11 +12,7 @@ from emu.fuzz.generators.statements import plain
 def enter(body: Body) -> None:
     """What holds at the function's first instruction, and its first few."""
     draw, code, signature = body.draw, body.code, body.signature
-    for index, param in enumerate(signature.params[:5]):
-        if param.scalar:
-            body.number(index + 1, param.bound)
-        elif not param.opaque:
-            body.point(index + 1, Pointer("ctx" if param.ctx else "arg", param.room))
+    _given(body)
     for reg in REGS[body.keep]:
         if draw.random() < 0.2:
             body.loaded |= 1 << reg
@@ -28,11 +24,33 @@ def enter(body: Body) -> None:
         keeper = 6 if body.plan.packet_loads and 6 in saved else draw.pick(saved)
         code.mov(keeper, held[0])
         body.copied(keeper, held[0])
+    for reg in saved:
+        if not (body.numbers >> reg & 1 or reg in body.pointers) and draw.random() < 0.4:
+            _fill_saved(body, reg)
     if draw.random() < 0.2:
         plain(body)
     for _ in range(signature.slots):
         if draw.random() < 0.8:
             _load(body)
+
+
+def _given(body: Body) -> None:
+    """The first five arguments."""
+    for index, param in enumerate(body.signature.params[:5]):
+        if param.scalar:
+            body.number(index + 1, param.bound)
+        elif not param.opaque:
+            body.point(index + 1, Pointer("ctx" if param.ctx else "arg", param.room))
+
+
+def _fill_saved(body: Body, reg: int) -> None:
+    """An argument, or a constant, to a register that outlasts calls."""
+    src = body.any_number()
+    if src is None:
+        constant(body, reg)
+    else:
+        body.code.mov(reg, src)
+        body.copied(reg, src)
 
 
 def _load(body: Body) -> None:

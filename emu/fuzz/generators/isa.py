@@ -363,4 +363,10 @@ def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     return _store
 
 
-_FORMS = tuple((form, emit) for form in FORMS if (emit := _emitter(form)) is not None)
+_RARE = 4  # times that forms are there which stand for whole calls
+_FORMS = tuple(
+    (form, emit)
+    for form in FORMS
+    if (emit := _emitter(form)) is not None
+    for _ in range(_RARE if emit in (_call, _packet_load) else 1)
+)

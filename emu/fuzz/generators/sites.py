@@ -41,7 +41,8 @@ def _call(body: Body, later: Sequence[Signature], most: int) -> None:
     if callbacks and kind < 0.4:
         call_back(body, draw.pick(callbacks))
     elif functions and kind < 0.8:
-        call_function(body, draw.pick(functions))
+        nearest = int(draw.random() ** 2 * len(functions))  # so that chains get long
+        call_function(body, functions[nearest])
     elif kind < 0.93:
         call_kfunc(body, draw.pick([count for count in callees.KFUNC_COUNTS if count <= most]))
     else:
@@ -105,7 +106,7 @@ def call_helper(body: Body) -> None:
     ready: Ready = {
         0: lambda inner, reg: _map(inner, reg, index),
         2: _value,
-        3: lambda inner, reg: inner.code.mov_imm(reg, 0),
+        3: _zero,
     }
     arguments(body, (_NUMBER, _WORD, _NUMBER, _NUMBER), ready)
     code.helper(callees.MAP_UPDATE)
@@ -115,6 +116,11 @@ def call_helper(body: Body) -> None:
 def _map(body: Body, reg: int, index: int) -> None:
     body.code.map(reg, index)
     body.forget(1 << reg)
+
+
+def _zero(body: Body, reg: int) -> None:
+    body.code.mov_imm(reg, 0)
+    body.number(reg, 0)
 
 
 def _value(body: Body, reg: int) -> None:
@@ -170,10 +176,6 @@ def call_back(body: Body, signature: Signature) -> None:
         inner.code.address(reg, name)
         inner.forget(1 << reg)
 
-    def nothing(inner: Body, reg: int) -> None:
-        inner.code.mov_imm(reg, 0)
-        inner.number(reg, 0)
-
     def rounds(inner: Body, reg: int) -> None:
         src = inner.any_number()
         if once or src is None or inner.draw.random() < 0.5:
@@ -190,9 +192,9 @@ def call_back(body: Body, signature: Signature) -> None:
 
     made: dict[int, Callable[[Body, int], None]] = {1: function, 2: stack_word}
     if signature.callback == "each":
-        made |= {0: walked, 3: nothing}
+        made |= {0: walked, 3: _zero}
     else:
-        made |= {0: rounds} | ({3: nothing} if flags else {})
+        made |= {0: rounds} | ({3: _zero} if flags else {})
     params = (_NUMBER, _NUMBER, _WORD, _NUMBER)
     arguments(body, params + ((_NUMBER, *signature.params[5:]) if signature.slots else ()), made)
     code.helper(callees.FOR_EACH if signature.callback == "each" else callees.LOOP)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emu.fuzz.generators.accesses import (
     array,
+    atomic,
     context,
     fill,
     indexed,
@@ -55,6 +56,8 @@ PLAIN: Sequence[Statement] = (
     _loop,
     may_goto,
     packet_load,
+    atomic,
+    atomic,
 )
 
 

@@ -207,7 +207,8 @@ def _loop(draw: Draw, inside: bool) -> Recipe:
     test = draw.pick(("if r6 < {0} goto again", "if r6 s< {0} goto again", "if w6 < {0} goto again")).format(
         draw.pick((2, 10, 64))
     )
-    return Recipe(f"r6 = 0\nr0 = 0\nagain:\nr0 += 3\nr6 += {step}\n{test}\nexit")
+    work = "r0 += 3\n" if inside else "r0 = 3\n"  # where nothing changes, it is found out at once
+    return Recipe(f"r6 = 0\nr0 = 0\nagain:\n{work}r6 += {step}\n{test}\nexit")
 
 
 @RULES("loop-index")
