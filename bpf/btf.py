@@ -200,14 +200,26 @@ class Btf:
 
         However many parameters it has: that more than 12 are too many is the verifier's to say.
         """
+        name, result, params = self._function(tid)
+        return FuncProto(name, self.ctype(result), tuple(Param(p.name, self.ctype(p.type)) for p in params))
+
+    def arity(self, tid: int) -> int:
+        """How many parameters `prototype` has, which is quicker to say. Raises InputError where it does."""
+        _, result, params = self._function(tid)
+        for one in (result, *(param.type for param in params)):
+            if self.types[self.resolve(one)].kind is not Kind.INT:
+                self.ctype(one)
+        return len(params)
+
+    def _function(self, tid: int) -> tuple[str, int, tuple[ParamType, ...]]:
+        """Name, result and parameters of a FUNC or FUNC_PROTO."""
         t = self.type(tid)
         name = ""
         if t.kind is Kind.FUNC:
             name, tid, t = t.name, t.type, self.type(t.type)
         if t.kind is not Kind.FUNC_PROTO:
             raise InputError(self.what, f"type {tid}", f"{t.kind.name} is no function")
-        params = t.params[:-1] if t.params and t.params[-1] == ParamType(0, 0) else t.params
-        return FuncProto(name, self.ctype(t.type), tuple(Param(p.name, self.ctype(p.type)) for p in params))
+        return name, t.type, t.params[:-1] if t.params and t.params[-1] == ParamType(0, 0) else t.params
 
     def linkage(self, tid: int) -> int:
         """Linkage of a FUNC or VAR: 0 static, 1 global, 2 extern."""

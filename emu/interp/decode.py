@@ -172,7 +172,7 @@ def _slots(program: Program) -> dict[int, int]:
     if program.btf is not None:
         for info in program.func_info:
             try:
-                params = len(program.btf.prototype(info.type_id).params)
+                params = program.btf.arity(info.type_id)
             except InputError:
                 continue  # no prototype to go by; the verifier says what is wrong with it
             slots[info.insn] = min(max(params - isa.MAX_REG_ARGS, 0), isa.MAX_STACK_ARG_SLOTS)
