@@ -18,10 +18,11 @@ from emu.commands.common import (
     printable,
     run_options,
 )
-from emu.commands.run import given_bytes, with_input
+from emu.commands.run import given_bytes, theirs_of, with_input
 from emu.load import Loaded
 from emu.mutants import find
 from emu.pipeline import Case, Options
+from emu.report import say
 from emu.trace import record
 from emu.trace.asjson import trace_json
 from emu.trace.page import page
@@ -61,6 +62,14 @@ from emu.trace.text import print_trace
     metavar="OUT.html",
     help="Write a page that steps through the run.",
 )
+@click.option(
+    "--image", metavar="BYTES", help="Native code of another JIT to run in place of ours, as of bpfemu run."
+)
+@click.option(
+    "--symbols",
+    metavar="MAP",
+    help="With --image: what lies at its addresses, in the form of /proc/kallsyms.",
+)
 @click.option("--mutant", metavar="NAME", help="Compile with this fault planted (see bpfemu mutants --list).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @run_options
@@ -75,6 +84,8 @@ def trace(
     limit: int,
     through: bool,
     html: str | None,
+    image: str | None,
+    symbols: str | None,
     mutant: str | None,
     as_json: bool,
     options: Options,
@@ -88,6 +99,9 @@ def trace(
     request = with_input(
         item.request, {"data_in": given_bytes(data, "--data"), "ctx_in": given_bytes(ctx, "--ctx")}
     )
+    theirs = theirs_of(image, symbols, options)
+    if theirs is not None and mutant is not None:
+        raise InputError("--mutant", "", "is a fault of our JIT, and --image is the code of another one")
     made = record(
         request,
         item.others,
@@ -96,6 +110,7 @@ def trace(
         limit=limit,
         through=through,
         mutant=find(mutant) if mutant is not None else None,
+        make=theirs.make if theirs is not None else None,
     )
     if isinstance(made, Case):
         _rejected(made, as_json)
@@ -105,6 +120,8 @@ def trace(
         emit_json(trace_json(made))
     else:
         print_trace(console(), made, at, hits, calls)
+        for line in theirs.lines() if theirs is not None else ():
+            say(console(), line)
     sys.exit(DIFFERS if made.verdict == "differs" else AGREES)
 
 

@@ -38,7 +38,8 @@ def _call(run: int, step: int, event: Event, mine: Record | None, other: Record 
     stub = kind not in ("function", "callback")
     params = function.params if function is not None else ()
     count = _count(kind, params, mine, other)
-    args = tuple(_argument(n, name, stub, params, mine, other) for n in range(1, count + 1))
+    at_entry = stub or (function is not None and not function.registers)
+    args = tuple(_argument(n, name, stub, at_entry, params, mine, other) for n in range(1, count + 1))
     results = (None if mine is None else mine.ret, None if other is None else other.ret)
     shown = ("-" if results[0] is None else hex(results[0]), "-" if results[1] is None else hex(results[1]))
     parted = None not in results and results[0] != results[1]
@@ -65,7 +66,13 @@ def _count(kind: str, params: tuple[str, ...], mine: Record | None, other: Recor
 
 
 def _argument(
-    number: int, callee: str, stub: bool, params: tuple[str, ...], mine: Record | None, other: Record | None
+    number: int,
+    callee: str,
+    stub: bool,
+    at_entry: bool,
+    params: tuple[str, ...],
+    mine: Record | None,
+    other: Record | None,
 ) -> Argument:
     one, other_one = _value(mine, number), _value(other, number)
     texts = _text(*one), _text(*other_one)
@@ -74,7 +81,7 @@ def _argument(
     memory = number > isa.MAX_REG_ARGS + 1
     at = number - isa.MAX_REG_ARGS - 2
     put = f"[rsp+{8 * at:#x}]" if memory else native_place(number)
-    found = put if not memory else native_place(number) if stub else f"[rbp+{16 + 8 * at:#x}]"
+    found = put if not memory else native_place(number) if at_entry else f"[rbp+{16 + 8 * at:#x}]"
     return Argument(
         number,
         _param(callee, number, stub, params),

@@ -101,8 +101,11 @@ class _Place:
             self.program = image.verified.program.name
             self.start = _start(image, placed.number)
             code = _direct(placed, self.native, others)
-            self._groups(image, placed.number, self.native)
-            self._stores(image, placed.number, self.native)
+            if self.native.offsets:
+                self._groups(image, placed.number, self.native)
+                self._stores(image, placed.number, self.native)
+            else:
+                self._points(image, self.native)
         self.code = code
         for at, size, name, operands in _DECODER.disasm_lite(code, 0):
             self.kinds[at] = (name, operands, size)
@@ -122,10 +125,28 @@ class _Place:
                 before = origin
         self.groups.sort()
 
+    def _points(self, image: Image, native: NativeFunction) -> None:
+        """As `_groups`, of code that another compiler made: as far as it is known what its instructions are for."""
+        before = -1
+        for at, slot in native.points:
+            origin = image.verified.origin[slot] if slot >= 0 else -1
+            if origin != before:
+                self.groups.append(at)
+                if origin >= 0:
+                    self.begins[at] = origin
+            before = origin
+
+    @property
+    def foreign(self) -> bool:
+        """Whether nothing is known of where it keeps what: the code of a compiler with frames of its own."""
+        return self.native is None or not self.native.offsets
+
     def group(self, off: int) -> int | None:
         """Where the code of the BPF instruction that holds a native offset begins; None in the prologue."""
         at = bisect_right(self.groups, off) - 1
-        return self.groups[at] if at >= 0 and self.native and off >= self.native.prologue else None
+        if at < 0 or self.native is None or off < self.native.prologue or self.groups[at] not in self.begins:
+            return None
+        return self.groups[at]
 
     def leaves(self, off: int) -> bool:
         """Whether a native instruction is of an exit; later ones jump to the first one's code."""
@@ -164,7 +185,7 @@ class _Place:
         verified = placed.image.verified
         sub = verified.subprogs[placed.number]
         params = tuple(spell(param) for param in parameters(verified, placed.number))
-        registers = tuple(register(sub, number) for number in range(isa.FP + 1))
+        registers = () if self.foreign else tuple(register(sub, number) for number in range(isa.FP + 1))
         return Function(
             program,
             placed.number,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-from emu.sandbox import addresses, gates
-from emu.sandbox.callees import Callee, callee_of
+from emu.sandbox import addresses
+from emu.sandbox.callees import Callee
 from emu.sandbox.sandbox import Sandbox
 from emu.trace.code import Code
 from emu.trace.owners import Owners, Shape
@@ -98,6 +98,7 @@ class NativeLog:
     run: int = 0
     _active: list[_Active] = field(default_factory=list)
     _before: _Before | None = None
+    _made: tuple[int, int] = (0, 0)
     _stack: bytes = bytes((addresses.STACK_FILL,)) * _SIZE
     _returns: dict[int, int] = field(default_factory=dict)
     _writes: list[tuple[int, int]] = field(default_factory=list)
@@ -125,6 +126,11 @@ class NativeLog:
         self.run = run
         self._active.clear()
         self._before = None
+        self._made = (0, 0)
+
+    def end(self) -> None:
+        """The run is over: a call that ended it is noted, too."""
+        self._count()
 
     # ---- hooks
 
@@ -173,77 +179,63 @@ class NativeLog:
             if self._private(function):
                 top.fp = regs[REGISTERS.index(_PRIVATE)]
         top.group = group
-        name, operands, size = place.kinds.get(off, ("", "", 1))
+        name, operands, _ = place.kinds.get(off, ("", "", 1))
         self._before = _Before(top, off, name, operands)
         if name == "call":
-            self._call(top, place.placed.addr + off, size)
+            top.call = off
         return begins
 
     # ---- calls
 
-    def _call(self, top: _Active, addr: int, size: int) -> None:
-        """What a direct call leads to, by its bytes."""
-        top.call, top.callee = addr - self.code.places[top.function].placed.addr, None
-        machine, placed = self.sandbox.machine, self.sandbox.code
-        at = addr - addresses.IMAGE
-        if size != 5 or machine.image[at] != 0xE8:
-            return
-        target = (addr + 5 + int.from_bytes(machine.image[at + 1 : at + 5], "little", signed=True)) % (
-            1 << 64
-        )
-        gate = gates.number_of(target)
-        function = placed.behind_gate(gate) if gate is not None else placed.function_at(target)
-        here = len(self.moments)
-        if function is not None:
-            if function.addr == target or gate is not None:
-                self.events.append(Event(self.run, here, None, self.code.at(function.addr)))
-            return
-        symbol = machine.symbol_at(target)
-        if symbol is not None:
-            top.callee = callee_of(symbol)
-            if top.callee.kind != "internal":
-                self.events.append(Event(self.run, here, top.callee))
+    def _count(self) -> bool:
+        """Take note of calls that were made since the instruction before; whether a function of the program was entered."""
+        conversation = self.sandbox.conversation
+        stubs = len(conversation.rows) + conversation.dropped
+        entered = conversation.entries.count + self.sandbox.machine.gates.count
+        made = self._made
+        self._made = (stubs, entered)
+        if stubs > made[0] and conversation.latest is not None:
+            callee = conversation.latest.callee
+            self.events += [Event(self.run, len(self.moments) - 1, callee)] * (stubs - made[0])
+            if self._active:
+                self._active[-1].callee = callee
+        return entered > made[1]
 
     # ---- activations
 
     def _arrive(self, function: int, off: int, rsp: int) -> None:
         """Whether another function is under way now than at the instruction before."""
-        before, active = self._before, self._active
+        before, active, gates = self._before, self._active, self.sandbox.machine.gates
         came = before.name if before is not None else ""
-        if off == 0 and came in ("", "call", "ret"):
-            depth = (
-                self.sandbox.machine.gates.depth
-                if self.sandbox.code.gated
-                else len(active) * (came == "call")
-            )
-            del active[depth:]
-            self._enter(function, rsp, depth)
-        elif came in ("call", "ret"):
-            depth = (
-                self.sandbox.machine.gates.depth
-                if self.sandbox.code.gated
-                else len(active) - 1 - (came == "ret")
-            )
-            del active[depth + 1 :]
+        if self._count() or (off == 0 and came in ("", "ret") and not gates.depth):
+            if before is not None and active:
+                active[-1].call = before.off
+            del active[gates.depth :]
+            self._enter(function, rsp)
+        elif came in ("call", "ret", "jmp") and len(active) > gates.depth + (came == "jmp"):
+            del active[gates.depth + 1 :]
             if active:
                 active[-1].owners.tags.clear()
                 active[-1].stale, active[-1].callee = True, None
         if active and active[-1].function != function:
             self._replace(function, rsp)
 
-    def _enter(self, function: int, rsp: int, depth: int) -> None:
+    def _enter(self, function: int, rsp: int) -> None:
         """A call of a function of the program, by another one or by a helper."""
-        insn, by, owners = None, "", Owners(self._known(function))
+        insn, by, owners, here = None, "", Owners(self._known(function)), len(self.moments)
         if self._active:
             caller = self._active[-1]
             insn = self._insn(caller.function, caller.call)
             if caller.callee is not None:
                 by = owners.by = caller.callee.name
                 owners.kernel = caller.cfa - caller.depth - (rsp + 8)
-                self.events.append(Event(self.run, len(self.moments), caller.callee, function, True))
+                self.events.append(Event(self.run, here, caller.callee, function, True))
+            else:
+                self.events.append(Event(self.run, here - 1, None, function))
         self._active.append(self._new(function, rsp + 8, owners, insn, by, rsp - 8))
-        if depth and self.sandbox.code.gated:
-            self._returns[rsp] = self.sandbox.machine.gates.shadow(depth - 1).ret
+        if len(self._active) > 1:
+            gates = self.sandbox.machine.gates
+            self._returns[rsp] = gates.shadow(gates.depth - 1).ret
 
     def _new(self, function: int, cfa: int, owners: Owners, insn: int | None, by: str, fp: int) -> _Active:
         self.activations.append(Activation(function, cfa, len(self._active), insn, by))
@@ -267,7 +259,7 @@ class NativeLog:
 
     def _known(self, function: int) -> Shape:
         placed = self.code.places[function].placed
-        if placed.image is None:
+        if placed.image is None or self.code.places[function].foreign:
             return Shape(placed.name, 0, 0, None, (), False)
         sub = placed.image.verified.subprogs[placed.number]
         return Shape(
@@ -289,7 +281,7 @@ class NativeLog:
         """What the instruction before did to rsp, and which argument it stored."""
         depth, before, place = top.cfa - rsp, self._before, self.code.places[function]
         if before is not None and before.active is top:
-            early = place.native is None or before.off < place.native.prologue
+            early = place.native is None or place.foreign or before.off < place.native.prologue
             if before.name == "push" and depth == top.depth + 8:
                 top.owners.pushes(depth, before.operands, prologue=early)
             stored = place.stores.get(before.off)

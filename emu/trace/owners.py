@@ -20,6 +20,7 @@ from jit.regmap import CALLEE_SAVED
 from jit.x64.registers import NAMES64
 
 _WORD: Final = 8
+_SAVED: Final = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _BPF_NAME: Final = {NAMES64[reg]: f" (r{number})" for number, reg in CALLEE_SAVED}
 _MOST: Final = 2560  # words of a stack of 20 KiB
 _LINKS: Final = 2  # return address and saved rbp
@@ -101,10 +102,15 @@ class Owners:
                 return Row(off, _WORD, "count", what, note)
             if not early:
                 return Row(off, _WORD, "temporary", f"pushed {register}", note)
+            if shape.outgoing is None and register not in _SAVED:
+                return Row(off, _WORD, "temporary", f"pushed {register}", note)
             kind = "link" if off == -_LINKS * _WORD else "saved"
-            return Row(off, _WORD, kind, f"saved {register}{_BPF_NAME.get(register, '')}", note)
+            name = "" if shape.outgoing is None else _BPF_NAME.get(register, "")
+            return Row(off, _WORD, kind, f"saved {register}{name}", note)
         if inside:
             return Row(off, _WORD, "stack", f"program stack of {shape.name}", note)
+        if shape.outgoing is None:
+            return Row(off, _WORD, "temporary", f"frame of {shape.name}", note)
         number = self._argument(off)
         what = "outgoing area" if number is None else f"outgoing argument {number}"
         if tag is not None and tag.argument == number:

@@ -137,7 +137,7 @@ function showRegisters(step, state) {
   const names = step.fn >= 0 ? trace.functions[step.fn].registers : [];
   names.forEach((native, number) => rows.push(register("r" + number, native, step, state)));
   for (const name of Object.keys(state.bpf).filter((each) => /^(in|out)/.test(each) && state.bpf[each] !== null).sort(byArgument)) {
-    const [place, value] = argumentPlace(name, state), number = Number(name.replace(/^\D+/, ""));
+    const [place, value] = names.length ? argumentPlace(name, state) : ["", null], number = Number(name.replace(/^\D+/, ""));
     const label = "r11" + (name.startsWith("in") ? "+" : "-") + 8 * (number - 5);
     rows.push(register(label, place, step, state, name, value, (name.startsWith("in") ? "incoming argument " : "argument of the next call: ") + number));
   }

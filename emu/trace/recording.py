@@ -1,13 +1,14 @@
 """A program to its trace: run as `bpfemu run` does, then again in both engines with everything written down."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 from bpf.errors import InputError
 from bpf.program import Program, Request
+from bpf.verified import Verified
 from emu.compare import Difference, compare, without_inlined
 from emu.interp.layout import STACK_SPACING, STACK_TOP
 from emu.mutants.mutant import Mutant, planted
@@ -23,6 +24,7 @@ from emu.trace.code import Code
 from emu.trace.native import NativeLog
 from emu.trace.reference import ReferenceLog
 from emu.trace.trace import Call, Finding, Run, Trace
+from jit.image import Image
 from jit.profile import PRESETS
 
 LIMIT: Final = 20_000  # steps
@@ -55,15 +57,17 @@ def record(
     limit: int = LIMIT,
     through: bool = False,
     mutant: Mutant | None = None,
+    make: Callable[[Verified], Image] | None = None,
 ) -> Case | Trace:
     """The trace of a program; the case where the verifier rejects it.
 
-    limit: steps that are kept. through: do not end at the first finding. mutant: a fault to compile it with. Raises
+    limit: steps that are kept. through: do not end at the first finding. mutant: a fault to compile it with.
+    make: makes the native code in place of our JIT. Raises
     InputError when an engine cannot take the program, or its request is not to be run.
     """
     pipeline = Pipeline(options)
     with planted(mutant) if mutant is not None else nullcontext():
-        case = pipeline.run(request, others)
+        case = pipeline.run(request, others, make=make)
         if case.error is not None:
             raise case.error
         if case.rejected and case.image is None:
@@ -97,6 +101,7 @@ def _recorded(pipeline: Pipeline, case: Case, limit: int) -> Recording:
         for number, run in enumerate(request.runs):
             watch.begin(number)
             runs.append(sandbox.run(run))
+            watch.end()
             if watch.full:
                 break
     theirs = Outcome("sandbox", tuple(runs), sandbox.world.contents(), sandbox.world.dumps())
@@ -113,7 +118,7 @@ class _Assembly:
         self.limit = limit
         self.through = through
         self.moments: Sequence[native.Moment] = made.native.moments
-        trapped = {number for number, run in enumerate(made.ours.runs) if run.trap is not None}
+        trapped = frozenset(n for n, run in enumerate(made.ours.runs) if run.trap is not None)
         self.aligned = Alignment(
             made.reference.moments, self.moments, made.code, cut=made.full, trapped=trapped
         )

@@ -216,7 +216,7 @@ def _registers(function: Function | None, step: Step, state: State, speller: Spe
             _register(table, "", native, step, state, speller)
     for name in sorted(state.bpf, key=_argument_order):
         if name[0] in "io" and state.bpf[name] is not None:
-            place, have = _argument_place(name, state)
+            place, have = _argument_place(name, state) if registers else ("", None)
             _row(
                 table, _argument_name(name), place, state.bpf[name], have, name in step.marks, speller, state
             )

@@ -16,7 +16,7 @@ from emu.trace.trace import Trace, walk
 from jit import compile_program
 from jit.image import Image
 from tests.emu.conftest import Command
-from tests.emu.trace_kit import OPTIONS, file_of, traced, traced_text
+from tests.emu.trace_kit import OPTIONS, ROOT, file_of, traced, traced_text
 
 CLEAN = ("arithmetic", "bare", "callback", "deep", "exits", "growing", "kfunc12", "pointers", "reverse12", "map_loop12", "packet_xdp")  # fmt: skip
 
@@ -314,6 +314,22 @@ def test_statuses(bpfemu: Command) -> None:
         "missing_slot is rejected: EFAULT: callee expects 7 args, stack arg2 is not initialized\n",
     )
     assert json.loads(bpfemu("trace", file_of("missing_slot"), "--json").out)["verdict"] == "rejected"
+
+
+def test_code_of_another_compiler(bpfemu: Command) -> None:
+    """Nothing is known of where it has what; calls, stack and violations are there all the same."""
+    file = ROOT / "fixtures/foreign/reverse12-O2.o"
+    ran = bpfemu("trace", file_of("reverse12"), "--image", file, "--json")
+    made = json.loads(ran.out)
+    assert (ran.status, made["verdict"], made["findings"]) == (0, "agrees", [])
+    assert [call["callee"] for call in made["calls"]] == ["reverse12", "okf_sum12"]
+    assert [arg["sandbox"] for arg in made["calls"][1]["args"]] == [hex(n) for n in range(12, 0, -1)]
+    assert made["calls"][0]["args"][7]["found"] == "[rsp+0x10]"
+    owners = {row[3] for rows in made["shapes"] for row in rows}
+    assert {"return address of main", "return address of reverse12", "frame of main"} <= owners
+    assert all(not function["registers"] for function in made["functions"])
+    both = bpfemu("trace", file_of("reverse12"), "--image", file, "--mutant", "no-leave")
+    assert (both.status, "--mutant" in both.err) == (2, True)
 
 
 @pytest.mark.parametrize(
