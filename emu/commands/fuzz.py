@@ -24,9 +24,13 @@ from emu.commands.common import (
     MODE_HELP,
     console,
     emit_json,
+    shown,
     warn,
 )
+from emu.external.judge import ORACLES as ORACLES_OF_JITS
 from emu.fuzz.campaign import Campaign, Limits, Result
+from emu.fuzz.describe import describe
+from emu.fuzz.describe_text import print_description
 from emu.fuzz.executors import Executor
 from emu.fuzz.executors.inline import Inline
 from emu.fuzz.executors.processes import Processes
@@ -45,6 +49,7 @@ from emu.runtime.kfuncs import load
 
 SECONDS = 60.0  # of a campaign that nobody limits
 MAX_JOBS = 1024
+DESCRIBED = 1000  # cases of each generator, where no other number is given
 
 
 # fmt: off
@@ -58,11 +63,13 @@ _OPTIONS = (
     click.option("--generator", "generators", multiple=True, metavar="NAME", help="Cases of this generator only (repeatable)."),
     click.option("--oracle", "oracles", multiple=True, metavar="NAME", help="Ask this oracle only (repeatable)."),
     click.option("--mutant", metavar="NAME", help="Plant this fault first (bpfemu mutants --list)."),
+    click.option("--jit", metavar="COMMAND", help="A JIT to test in place of ours: it reads a job a line and writes an answer a line (docs/your-jit.md)."),
     click.option("--kfuncs", "modules", multiple=True, type=click.Path(dir_okay=False), metavar="FILE.py", help="Python module with more kfuncs and generators (repeatable)."),
     click.option("--corpus", type=click.Path(file_okay=False), metavar="DIR", help="Programs (.bpf) that the generator `mutated` begins with."),
     click.option("--cluster", metavar="local|ADDRESS", help="Dask workers: a cluster of --jobs processes, or that of a scheduler (tcp://host:port)."),
     click.option("--coverage/--no-coverage", default=True, show_default=True, help="Record which branches of our own code are taken, in a few cases."),
     click.option("--export", "export", multiple=True, type=click.Choice(tuple(FORMS)), help="Write each finding in this form, too (repeatable)."),
+    click.option("--describe", "described", is_flag=True, help="Show what the generators make (1,000 cases each, or --cases), and run nothing."),
     click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object."),
     click.option("--junit", type=click.Path(dir_okay=False), metavar="OUT.xml", help="Write JUnit XML."),
     click.option("--html", type=click.Path(dir_okay=False), metavar="OUT.html", help="Write a report as a page."),
@@ -89,11 +96,13 @@ class Asked:
     generators: tuple[str, ...]
     oracles: tuple[str, ...]
     mutant: str | None
+    jit: str | None
     modules: tuple[str, ...]
     corpus: str | None
     cluster: str | None
     coverage: bool
     export: tuple[str, ...]
+    described: bool
     as_json: bool
     junit: str | None
     html: str | None
@@ -110,6 +119,9 @@ def fuzz(**options: Any) -> None:
     """
     asked = Asked(**options)
     config = _config(asked)
+    if asked.described:
+        _describe(config, asked)
+        sys.exit(AGREES)
     for file in (asked.junit, asked.html):
         _writable(file)
     seconds = SECONDS if asked.seconds is None and asked.cases is None else asked.seconds
@@ -135,19 +147,33 @@ def _config(asked: Asked) -> Config:
     """Raises InputError for names that there are not, and for files that cannot be read."""
     for module in asked.modules:
         load(module)
+    known = ORACLES_OF_JITS if asked.jit is not None else tuple(ORACLES)
+    if asked.jit is not None and asked.mutant:
+        raise InputError("--mutant", asked.mutant, "is a fault of our own; --jit tests another JIT")
     return Config(
         seed=asked.seed,
         mode=asked.mode,
         generators=_chosen("--generator", asked.generators, tuple(GENERATORS)),
-        oracles=_chosen("--oracle", asked.oracles, tuple(ORACLES)),
+        oracles=_chosen("--oracle", asked.oracles, known),
         mutant=find(asked.mutant).name if asked.mutant else "",
         modules=tuple(os.path.abspath(module) for module in asked.modules),
         corpus=os.path.abspath(asked.corpus) if asked.corpus else "",
         digest=load_corpus(asked.corpus).digest if asked.corpus else "",
+        jit=asked.jit or "",
         coverage=asked.coverage,
         export=tuple(form for form in FORMS if form in asked.export),
         build=build(),
     )
+
+
+def _describe(config: Config, asked: Asked) -> None:
+    count = DESCRIBED if asked.cases is None else asked.cases
+    corpus = load_corpus(asked.corpus) if asked.corpus else None
+    made = describe(config.generators, config.seed, count, config.mode, corpus, shown)
+    if asked.as_json:
+        emit_json(made.as_json())
+    else:
+        print_description(console(), made)
 
 
 def _chosen(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ The text is a function of what was found alone: no time, no host, no number of w
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +29,7 @@ ADDRESSES, NEGATIVES = (
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All that a kept file says. before: length of the generated program, in slots."""
+    """All that a kept file says. before: length of the generated program, in slots. jit: command of a JIT that is not ours."""
 
     request: Request
     others: Mapping[str, Program]
@@ -41,6 +42,7 @@ class Kept:
     mode: str
     mutant: str
     before: int
+    jit: str = ""
 
 
 def render(kept: Kept, case: Case | None) -> str:
@@ -64,12 +66,15 @@ def _said(kept: Kept, missing: str) -> Iterator[tuple[str, str]]:
     """What the comment says, line by line."""
     size = len(kept.request.program.insns)
     option = "" if kept.mode == "kernel" else f" --mode {kept.mode}"
+    option += f" --jit {shlex.quote(kept.jit)}" if kept.jit else ""
     yield "cause", kept.cause
     yield "found", f"{kept.finding.oracle}: {kept.finding.kind}"
     yield "message", kept.finding.message
     yield "case", f"{kept.sample} (generator {kept.generator}, seed {kept.seed}, number {kept.number})"
     yield "size", f"{size} instruction slots, of {kept.before}"
     yield "made by", f"bpfemu {_version()}, mode {kept.mode}"
+    if kept.jit:
+        yield "JIT", kept.jit
     if kept.mutant:
         yield "fault", f"{kept.mutant} is planted; without it all agrees"
     yield "to see it", f"bpfemu run{option} THIS-FILE" + (", with the fault planted" if kept.mutant else "")

@@ -17,6 +17,7 @@ class Config:
 
     generators, oracles: names. mutant: of the fault that is planted, "" for none. modules: files with more kfuncs or
     generators, corpus: folder of programs, read by every worker; digest: of the corpus. coverage: record branches.
+    jit: command of a JIT that is tested in the place of ours, "" for ours.
     export: forms in which findings are written as well. build: digest of bpfemu's sources.
     """
 
@@ -28,6 +29,7 @@ class Config:
     modules: tuple[str, ...] = ()
     corpus: str = ""
     digest: str = ""
+    jit: str = ""
     coverage: bool = True
     export: tuple[str, ...] = ()
     build: str = ""

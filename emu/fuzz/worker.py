@@ -15,6 +15,9 @@ from typing import Self
 from bpf.errors import BpfemuError, InputError, InternalError
 from bpf.program import Program, Request
 from bpf.verified import Rejected
+from emu.external.command import Command
+from emu.external.judge import JitJudge
+from emu.external.pipeline import JitPipeline
 from emu.fuzz.cause import cause, group
 from emu.fuzz.coverage import Branches, forms_of, traced
 from emu.fuzz.export import export
@@ -54,8 +57,7 @@ class Worker:
             raise InputError("worker", "", "runs other sources of bpfemu than the campaign")
         for module in config.modules:
             load(module)
-        pipeline = _pipeline(config)
-        self._judge = Judge(pipeline, config.oracles)
+        self._judge = _judge(config, self._stack)
         self._branches = Branches.measured() if config.coverage else None
 
     def __enter__(self) -> Self:
@@ -178,6 +180,7 @@ def _kept(
         mode=config.mode,
         mutant=config.mutant,
         before=len(sample.request.program.insns),
+        jit=config.jit,
     )
 
 
@@ -219,13 +222,16 @@ def _exports(
     return tuple(files.items()), tuple(remarks)
 
 
-def _pipeline(config: Config) -> Pipeline:
-    """The engines of a campaign."""
-    return Pipeline(
-        Options(
-            budget=BUDGET, seconds=SECONDS, mode=config.mode, explain=False, insn_limit=VISITED, quick=True
-        )
+def _judge(config: Config, stack: contextlib.ExitStack) -> Judge:
+    """The engines of a campaign, and who judges them."""
+    options = Options(
+        budget=BUDGET, seconds=SECONDS, mode=config.mode, explain=False, insn_limit=VISITED, quick=True
     )
+    if not config.jit:
+        return Judge(Pipeline(options), config.oracles)
+    command = Command(config.jit)
+    stack.callback(command.close)
+    return JitJudge(JitPipeline(command, config.jit, options))
 
 
 def _tell(case: Case, share: Share, tally: Tally) -> None:

@@ -37,6 +37,12 @@ class TestStatus:
         ("args", "said"),
         [
             (("--generator", "nobody"), "--generator: 'nobody': there is none; there are: calls, "),
+            (("--jit", "true", "--oracle", "sound"), "--oracle: 'sound': there is none; there are: engines"),
+            (
+                ("--jit", "true", "--mutant", "rbx-forgotten"),
+                "--mutant: rbx-forgotten: is a fault of our own",
+            ),
+            (("--jit", " "), "' ': names no program"),
             (("--oracle", "nobody"), "--oracle: 'nobody': there is none; there are: engines, "),
             (("--mutant", "nobody"), "--mutant: 'nobody': is no mutant"),
             (("--cases", "-1"), "-1 is not in the range x>=0"),
@@ -68,6 +74,26 @@ class TestStatus:
         ran = fuzz("--generator", "tiny", "--seconds", "0")
         assert ran.status == 0
         assert "0 cases in 0 s, nothing found" in ran.out
+
+
+def test_a_jit_that_fails_is_a_finding(fuzz: Command, tmp_path: Path) -> None:
+    ran = fuzz("--generator", "tiny", "--cases", "3", "--jit", "true", "--out", str(tmp_path))
+    assert ran.status == 1
+    assert "1. jit: failed" in ran.out
+    (kept,) = (tmp_path / "findings").glob("*.bpf")
+    assert "; to see it: bpfemu run --mode strict --jit true THIS-FILE" in kept.read_text(encoding="utf-8")
+
+
+class TestDescribe:
+    def test_text(self, fuzz: Command) -> None:
+        ran = fuzz("--describe", "--generator", "isa", "--cases", "3")
+        assert ran.status == 0
+        assert ran.out.splitlines()[0].split()[:3] == ["generator", "cases", "accepted"]
+
+    def test_json(self, fuzz: Command) -> None:
+        ran = fuzz("--describe", "--generator", "isa", "--cases", "3", "--json")
+        (one,) = json.loads(ran.out)["generators"]
+        assert (one["generator"], one["cases"]) == ("isa", 3)
 
 
 class TestFolder:
