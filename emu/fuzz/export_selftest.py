@@ -7,17 +7,18 @@ Knows what test_loader gives a program (64 zero bytes, flags), and what C can sa
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from bpf import isa, progtypes
 from bpf.asm import Expectation
 from bpf.errors import InputError
-from bpf.kfuncs import KFUNCS, STRUCTS
+from bpf.kfuncs import KFUNCS
 from bpf.maps import MapSpec, MapType
 from bpf.program import Program, Request, RunInput
 from bpf.proto import CType, FuncProto
 from emu.fuzz.export_asm import Names, body
+from emu.fuzz.export_c import c_string, declared, struct_lines
 from emu.fuzz.finding import Finding
 from emu.fuzz.reduce.draft import Draft
 
@@ -101,6 +102,7 @@ class _Unit:
             name: self._name(stem if name == request.program.name else name) for name in self.programs
         }
         self.maps: dict[str, tuple[MapSpec, str]] = {}
+        self.data: set[str] = set()  # maps that are global variables
         self.places: dict[tuple[str, int], str] = {}
         self.prototypes: list[FuncProto] = []
         self.kfuncs: dict[str, FuncProto] = {}
@@ -131,17 +133,17 @@ class _Unit:
         head = ["// SPDX-License-Identifier: GPL-2.0", *_comment(finding)]
         head += ["#include <vmlinux.h>", "#include <bpf/bpf_helpers.h>", '#include "bpf_misc.h"', ""]
         parts = [*head, *self._kfunc_lines(), *self._map_lines(), *functions]
-        parts.append(f'char _license[] SEC("license") = "{_c(self.request.program.license)}";')
+        parts.append(f'char _license[] SEC("license") = "{c_string(self.request.program.license)}";')
         return "\n".join(parts) + "\n"
 
     def names_source(self) -> str:
         """btf__NAME.c."""
         parts = ["// SPDX-License-Identifier: GPL-2.0", f"/* Names of the parameters in {self.stem}.c. */"]
         parts += ["#include <vmlinux.h>", "#include <bpf/bpf_helpers.h>", ""]
-        parts += _struct_lines(self.prototypes)
+        parts += struct_lines(self.prototypes)
         for proto in self.prototypes:
             result = "" if proto.ret.kind == "void" else "\treturn 0;\n"
-            parts.append(f"{_declared(proto)}\n{{\n{result}}}\n")
+            parts.append(f"{declared(proto)}\n{{\n{result}}}\n")
         return "\n".join(parts)
 
     # ---- what is expected
@@ -157,7 +159,7 @@ class _Unit:
         if expectation is None:
             return tags, []
         if not expectation.accepted:
-            message = f' __msg("{_c(expectation.message)}")' if expectation.message else ""
+            message = f' __msg("{c_string(expectation.message)}")' if expectation.message else ""
             return [f"__failure{message}", *tags], []
         note = self._odd_run()
         if not expectation.retvals or note:
@@ -180,6 +182,8 @@ class _Unit:
     def _program(self, program: Program, title: str, tags: list[str], notes: list[str]) -> Iterator[str]:
         draft = Draft.of(program)
         bounds = draft.bounds()
+        if draft.functions and len(draft.functions) != len(bounds):
+            raise self.bad("its BTF names other functions than it has")
         titles = {0: title}
         protos: dict[int, FuncProto | None] = {}
         for first, _ in bounds[1:]:
@@ -202,13 +206,13 @@ class _Unit:
             proto = protos[first] or FuncProto(titles[first], CType("int", "u64", 64), ())
             if proto.params:
                 self.prototypes.append(proto)
-            yield f"__noinline __used __naked\n{'static ' if static else ''}{_declared(proto)}"
+            yield f"__noinline __used __naked\n{'static ' if static else ''}{declared(proto)}"
             yield from _function(draft, first, end, names)
         if any(proto for proto in protos.values()):
             tags = [*tags, f'__btf_func_path("btf__{self.stem}.bpf.o")']
         section = _section(program, self.bad)[0]
         yield from (f"/* {note} */" for note in notes)
-        yield f'SEC("{_c(section)}")'
+        yield f'SEC("{c_string(section)}")'
         yield from tags
         yield f"__naked void {title}(void)"
         yield from _function(draft, *bounds[0], names)
@@ -222,8 +226,8 @@ class _Unit:
         """Declarations, and the function without which clang writes no BTF of what only assembly calls."""
         if not self.kfuncs:
             return
-        yield from _struct_lines(self.kfuncs.values())
-        yield from (f"extern {_declared(proto)} __ksym;" for proto in self.kfuncs.values())
+        yield from struct_lines(self.kfuncs.values())
+        yield from (f"extern {declared(proto)} __ksym;" for proto in self.kfuncs.values())
         calls = [f"\t{name}({', '.join('0' for _ in proto.params)});" for name, proto in self.kfuncs.items()]
         yield "\n".join(["", "void __kfunc_btf_root(void)", "{", *calls, "}", ""])
 
@@ -245,9 +249,9 @@ class _Unit:
                     raise self.bad(why)
                 self.maps[key] = (spec, self._name(spec.name.strip(".").replace(".", "_") or f"map{number}"))
             if item.insn.src == isa.PSEUDO_MAP_VALUE:
-                place = (key, item.high)
-                if place not in self.places:
-                    self.places[place] = self._name(f"{self.maps[key][1]}_{item.high}")
+                self.data.add(key)
+                if item.high and (key, item.high) not in self.places:
+                    self.places[key, item.high] = self._name(f"{self.maps[key][1]}_{item.high}")
 
     def _map_titles(self, program: Program) -> dict[int, str]:
         found = {number: _key(program, number) for number in range(len(program.maps))}
@@ -264,7 +268,7 @@ class _Unit:
     def _map_lines(self) -> Iterator[str]:
         for key, (spec, title) in self.maps.items():
             places = {off: name for (owner, off), name in self.places.items() if owner == key}
-            if places:
+            if key in self.data:
                 yield from _data_lines(spec, title, places)
             else:
                 yield from self._declaration(spec, title)
@@ -341,7 +345,7 @@ def _function(draft: Draft, first: int, end: int, names: Names) -> Iterator[str]
     handed = [f"__imm({name})" if how == "imm" else f"__imm_addr({name})" for name, how in names.used.items()]
     yield "{"
     yield "\tasm volatile ("
-    yield from (f'{"" if _is_label(line) else chr(9)}\t"{_c(line)}"' for line in lines)
+    yield from (f'{"" if _is_label(line) else chr(9)}\t"{c_string(line)}"' for line in lines)
     yield f"\t:: {', '.join(handed)}" if handed else "\t::"
     yield "\t: __clobber_all);"
     yield "}\n"
@@ -372,62 +376,8 @@ def _section(program: Program, bad: Callable[[str], InputError]) -> tuple[str, i
     raise bad(f"no section makes a program of type {program.prog_type}")
 
 
-def _declared(proto: FuncProto) -> str:
-    params = ", ".join(_param(p.type, p.name) for p in proto.params) or "void"
-    return f"{_param(proto.ret, proto.name)}({params})"
-
-
-def _param(type_: CType, name: str) -> str:
-    text = _c_type(type_)
-    return f"{text}{name}" if text.endswith("*") else f"{text} {name}"
-
-
-def _c_type(type_: CType) -> str:
-    """A type that vmlinux.h has; integers by their width, pointers to what nobody looks at as void."""
-    const = "const " if type_.const and type_.kind != "ptr" else ""
-    match type_.kind:
-        case "ptr":
-            inner = _c_type(type_.to) if type_.to is not None else "void"
-            return f"{inner}*" if inner.endswith("*") else f"{inner} *"
-        case "int":
-            return (
-                f"{const}{'s' if type_.signed else 'u'}{type_.bits}"
-                if type_.bits <= 64
-                else f"{const}__int128"
-            )
-        case "enum":
-            return f"{const}{'s' if type_.signed else 'u'}{type_.bits}"
-        case "bool":
-            return f"{const}bool"
-        case "struct" | "union":
-            return f"{const}{type_.name}" if type_.name.startswith(type_.kind + " ") else f"{const}void"
-        case _:
-            return f"{const}{type_.kind}"
-
-
-def _struct_lines(protos: Iterable[FuncProto]) -> list[str]:
-    """Structs that vmlinux.h does not have, as far as they are known."""
-    found: dict[str, None] = {}
-    for proto in protos:
-        for type_ in (proto.ret, *(param.type for param in proto.params)):
-            while type_.kind == "ptr" and type_.to is not None:
-                type_ = type_.to
-            if type_.kind == "struct" and type_.name.startswith("struct "):
-                found[type_.name.removeprefix("struct ")] = None
-    known = [STRUCTS[name] for name in found if name in STRUCTS and name.startswith("okf_")]
-    return [
-        f"struct {one.name} {{ {' '.join(f'{_param(m.type, m.name)};' for m in one.members)} }};\n"
-        for one in known
-    ]
-
-
 def _comment(finding: Finding | None) -> Sequence[str]:
     if finding is None:
         return ()
     text = f"{finding.oracle}: {finding.kind}: {finding.message}".replace("*/", "* /")
     return (f"/* {text} */",)
-
-
-def _c(text: str) -> str:
-    """Text within a C string."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')
