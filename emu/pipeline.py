@@ -23,7 +23,7 @@ from verifier import assume, verify
 from verifier.recorder import Recorder
 
 ENGINES = ("verify", "jit", "interp", "sandbox")
-PRECISE_SECONDS = 10.0  # a run in precise mode, which watches 300,000 instructions at most
+PRECISE_SECONDS = 60.0  # a run in precise mode, which watches 1.5 million instructions at most, and is short behind them
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from emu.foreign.scan import Insn
 _SAVED: Final = frozenset(("rbx", "r12", "r13", "r14", "r15"))
 _FIRST: Final = frozenset(("endbr64", "nop", "xor"))
 _COUNT: Final = ("cmp", "ja", "push", "mov", "jmp", "push", "push")  # of the main program
+_WIDE: Final = 7  # bytes of the sub that makes the program stack; the outgoing area has a shorter one
 _LONGEST: Final = 40  # instructions looked at
 
 
@@ -43,7 +44,7 @@ def recognise(insns: Sequence[Insn]) -> Prologue | None:
     at += 2
     if insns[at : at + 1] and insns[at].name == "endbr64":
         at += 1
-    stack = _subtracted(insns[at : at + 1])
+    stack = _subtracted(insns[at : at + 1]) if insns[at : at + 1] and insns[at].size == _WIDE else 0
     at += bool(stack)
     low = -stack
     if tuple(one.name for one in insns[at : at + 7]) == _COUNT and insns[at].text.startswith("rax"):

@@ -13,6 +13,7 @@ that is wrong about its frame must not be believed. Code of another JIT may have
 """
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from bpf import isa
@@ -27,6 +28,7 @@ from emu.sandbox.machine import Machine
 from emu.sandbox.uses import Use
 
 STEPS: Final = 1_500_000  # native instructions of one run, twice the rounds of may_goto; it goes on unwatched behind them
+REST: Final = 2.0  # seconds that it then still has
 _CLOBBERED: Final = frozenset(("rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11"))
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _FIVE: Final = frozenset(_ARGUMENTS[:5])
@@ -60,6 +62,7 @@ class Watch:
     def begin(self) -> None:
         """A round starts."""
         self.frames: list[Activation] = []
+        self._began = monotonic()
         self._written = bytearray(addresses.STACK_SIZE)
         self._dead: set[str] = set()
         self._left = True
@@ -81,6 +84,7 @@ class Watch:
         self._steps += 1
         if self._steps > STEPS:
             self._machine.on_step = self._machine.on_stack = None
+            self._machine.watchdog.seconds = monotonic() - self._began + REST
             return
         use = self._uses.get(pc)
         if use is None:
