@@ -38,11 +38,6 @@ def gives_first(_right: Any_) -> Any_:
     return wrong
 
 
-def more(by: int) -> Callable[[int], int]:
-    """A constant that is greater."""
-    return lambda right: right + by
-
-
 # ---- registers
 
 

@@ -3,20 +3,32 @@
 import ast
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from bpf.asm import parse
 from bpf.errors import InputError, InternalError
+from bpf.program import Request
 from emu.commands.mutants import mutants as command
+from emu.fuzz.judge import Judge
 from emu.interp import alu
 from emu.mutants import ALL, INTERP_MUTANTS, MUTANTS, VERIFIER_MUTANTS, Mutant, find, planted
 from emu.mutants.mutant import _owner, replace_at
 from emu.mutants.shares import Order, hunt
+from emu.pipeline import Options, Pipeline
 from verifier import arith, refine, tnum
 from verifier.num import Num, sync
+
+PROGRAMS = Path(__file__).parents[2] / "fixtures/mutants"
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return Judge(Pipeline(Options(mode="strict", budget=20_000, explain=False, insn_limit=20_000)))
 
 
 def test_catalogues() -> None:
@@ -181,3 +193,16 @@ def test_list() -> None:
     assert ran.exit_code == 0
     assert "r6-not-restored" in ran.output
     assert "no-leave" not in ran.output
+
+
+# ---- programs that each show one fault, which generated programs rarely meet
+
+
+@pytest.mark.parametrize("path", sorted(PROGRAMS.glob("*.bpf")), ids=lambda path: path.stem)
+def test_a_program_for_a_fault(path: Path, judge: Judge) -> None:
+    made = parse(path.read_text(), path.stem)
+    request = Request(made.program, made.runs, log_level=0)
+    assert judge.judge(request).findings == ()
+    with planted(find(path.stem)):
+        assert judge.judge(request).findings != ()
+    assert judge.judge(request).findings == ()
