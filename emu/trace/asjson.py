@@ -25,6 +25,7 @@ def trace_json(trace: Trace) -> JsonObject:
         "runs": [{"first": run.first, "interp": run.ends[0], "sandbox": run.ends[1]} for run in trace.runs],
         "findings": [_finding(one) for one in trace.findings],
         "calls": [_call(call) for call in trace.calls],
+        "after": None if trace.after is None else _call(trace.after),
         "programs": [_program(program) for program in trace.programs],
         "functions": [_function(function) for function in trace.functions],
         "activations": [

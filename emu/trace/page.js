@@ -159,11 +159,11 @@ function register(bpf, native, step, state, name, given, hint) {
   const cell = value
     ? make("button", { type: "button", class: "v", title: "go to what wrote " + native + ": " + value, click: () => goWriter(memory ? (each) => changedArgument(each, native, state) : (each) => each.regs && native in each.regs, native) }, value)
     : "";
-  const text = !key ? "" : want === undefined || want === null ? "–" : want === have ? "=" : parts ? want : spellReference(want) || want;
+  const text = !key ? "" : want === undefined || want === null ? "–" : want === have ? "=" : parts ? "≠" : spellReference(want) || want;
   return make("tr", { class: (changed ? "changed " : "") + (parts ? "parts" : ""), title: hint || null },
     make("th", { scope: "row" }, bpf), make("td", { class: "r" }, native),
-    make("td", { class: text === "=" || text === "–" ? "dim" : "", title: text === "–" ? "undefined" : null }, text, ...(parts ? [make("b", {}, " ≠")] : [])),
-    make("td", {}, cell, " ", make("span", { class: "dim" }, meaning)));
+    make("td", { class: text === "=" || text === "–" ? "dim" : "", title: text === "–" ? "undefined" : null }, text),
+    make("td", {}, cell, " ", make("span", { class: "dim" }, meaning), ...(parts ? [make("div", {}, "interp. " + want)] : [])));
 }
 
 // Whether a step has changed the word of the stack that an argument is in now.
@@ -212,7 +212,7 @@ function wordRow(word, value, want, changed, parts, state) {
   const what = word.kind === "stack" ? "r10" + (word.off + 16) : word.what, meaning = spellSandbox(value, state);
   const owner = make("td", { class: "o" }, make("span", { class: "chip " + word.kind }, what));
   if (meaning && value !== FILL) owner.append(" ", make("span", { class: "m" }, meaning));
-  if (word.note) owner.append(" ", make("span", { class: "dim" }, word.note));
+  if (word.note) owner.append(" ", make("span", { class: "dim note" }, word.note));
   if (want !== undefined && want !== value && (parts || spellReference(want) !== meaning)) owner.append(" ", make("span", { class: parts ? "want" : "dim" }, (parts ? "≠ " : "") + "interpreter " + want));
   return make("tr", { class: word.kind + (changed ? " changed" : "") + (parts ? " parts" : "") + (value === FILL ? " fill" : "") },
     make("td", { class: "p" }, points ? points + " ▸" : ""),
@@ -228,15 +228,18 @@ function showCall() {
   const past = mine && mine.step !== here;
   if (seen.call === mine && seen.past === past) return;
   [seen.call, seen.past] = [mine, past];
-  box.replaceChildren();
-  if (!mine) return;
-  const body = mine.args.map((arg) => {
+  box.replaceChildren(...(mine ? [callTable(mine, past ? "last call: " : "")] : []));
+}
+
+// The arguments of a call from both ends.
+function callTable(call, before) {
+  const body = call.args.map((arg) => {
     const native = arg.found === arg.put_native ? arg.found : arg.put_native + " → " + arg.found;
     return make("tr", { class: arg.differs ? "parts" : "" }, make("th", { scope: "row" }, arg.arg), make("td", {}, arg.param), make("td", { class: "r" }, arg.put), make("td", { class: "r" }, native),
-      make("td", { class: "num" }, arg.interp), make("td", { class: "num" }, arg.sandbox, ...(arg.differs ? [make("b", {}, " ≠")] : [])));
+      make("td", { class: "num" }, ...(arg.differs ? ["interp. " + arg.interp, make("br"), "sandbox " + arg.sandbox + " ≠"] : [arg.sandbox])));
   });
-  const head = make("tr", {}, ...["", "parameter", "put in", "native → found in", "interp.", "sandbox"].map((name) => make("th", { scope: "col" }, name)));
-  box.append(make("table", {}, make("caption", {}, (past ? "last call: " : "") + callText(mine)), make("thead", {}, head), make("tbody", {}, ...body)));
+  const head = make("tr", {}, ...["", "parameter", "put in", "native → found in", "value"].map((name) => make("th", { scope: "col" }, name)));
+  return make("table", {}, make("caption", {}, before + callText(call)), make("thead", {}, head), make("tbody", {}, ...body));
 }
 
 function callText(call) {
@@ -252,6 +255,7 @@ function lists() {
     if (one.seen > one.step + 1) item.append(make("button", { type: "button", class: "entry", "data-step": one.seen, click: () => show(one.seen) }, make("span", { class: "n" }, one.seen), "where it shows"));
     return item;
   }));
+  if (trace.after) $("#after").append(callTable(trace.after, "what it leads to, behind the end: "));
   const most = 2000;
   $("#list").append(...trace.calls.slice(0, most).map((call) => entry(call.step, callText(call), call.differs)));
   if (trace.calls.length > most) $("#list").append(make("li", { class: "dim" }, trace.calls.length - most + " more; n goes to them"));

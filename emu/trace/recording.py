@@ -148,6 +148,7 @@ class _Assembly:
             shapes=tuple(made.native.shapes),
             steps=tuple(steps),
             calls=tuple(call for call in self.calls if call.step <= last),
+            after=next((call for call in self.calls if call.step > last and call.differs), None),
             findings=tuple(one for one in found if one.seen <= last),
             runs=tuple(run for run in self._runs() if run.first <= max(last, 0)),
             stop=None if stop is None else stop.step,

@@ -50,6 +50,10 @@ def print_trace(out: Console, trace: Trace, at: Sequence[int], hits: int, calls:
         wanted[first.seen] = "where it shows" if first.seen > first.step else "the first difference"
     _states(out, trace, wanted, first)
     _findings(out, trace)
+    if trace.after is not None:
+        out.print()
+        say(out, "what it leads to:", "bold")
+        _print(out, _call_table(trace, trace.after))
 
 
 def _wanted(trace: Trace, at: Iterable[int], hits: int) -> dict[int, str]:

@@ -196,7 +196,7 @@ class Trace:
 
     verdict: "agrees", "differs" or "both trap", of all runs in full. difference: in a line, "" if there is none. stop:
     step of the first finding by which a run differs, None where nothing is wrong. cut: why steps are missing at the end,
-    "" when none are. names: what some numbers mean. stacks: frame pointer of the reference interpreter's frame 0, and
+    "" when none are. after: the first call behind the end that takes or returns other values, where the end is a cut. names: what some numbers mean. stacks: frame pointer of the reference interpreter's frame 0, and
     the distance to that of the next frame.
     """
 
@@ -212,6 +212,7 @@ class Trace:
     shapes: tuple[tuple[Row, ...], ...]
     steps: tuple[Step, ...]
     calls: tuple[Call, ...]
+    after: Call | None
     findings: tuple[Finding, ...]
     runs: tuple[Run, ...]
     stop: int | None

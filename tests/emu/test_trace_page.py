@@ -141,7 +141,9 @@ def test_calls_are_shown_with_their_marks(browser: Browser, tmp_path: Path) -> N
     call = next(one for one in trace.calls if one.callee == "okf_sum12")
     shown = Shown(browser, tmp_path, trace, f"#step={call.step}")
     rows = shown.rows("#call tbody tr")
-    assert [row[0] for row in rows if "≠" in row[5]] == ["7", "8"]
+    assert [row[0] for row in rows if "≠" in row[4]] == ["7", "8"]
+    assert rows[6][4] == f"interp. {call.args[6].shown[0]}\nsandbox {call.args[6].shown[1]} ≠"
+    assert rows[8][4] == call.args[8].shown[0]
     assert rows[6][1:4] == ["u64 g", "r11-16", "[rsp+0x0] → [rsp+0x8]"]
     assert "calls okf_sum12" in shown.tab.text("#call caption")
     assert [row[0] for row in shown.rows("#regs tr.parts")] == ["r11-16", "r11-24"]
