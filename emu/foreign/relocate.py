@@ -153,6 +153,12 @@ class Names:
                 return ("mapval", number, "", value - start)
         return None
 
+    def home(self, reloc: Reloc) -> int | None:
+        """Where the function or symbol of a relocation lay, as far as that is known."""
+        if reloc.symbol:
+            return self.homes.get(reloc.symbol)
+        return next((addr for addr, number in self.functions.items() if number == reloc.target), None)
+
     def learn(self, place: Place, value: int, meaning: Meaning) -> None:
         """An address has been explained."""
         kind, target, symbol, addend = meaning
@@ -301,9 +307,9 @@ def _as_ours(place: Place, one: Field, ours: Reloc, names: Names) -> Meaning:
     meaning = (ours.kind, ours.target, ours.symbol, ours.addend)
     if one.kind == "imm" and ours.kind in _CODE:
         meaning = ("symbol" if ours.symbol else "func", ours.target, ours.symbol, ours.addend)
-    elsewhere = names.homes.get(ours.symbol) if ours.symbol and place.known else None
+    elsewhere = names.home(ours) if place.known else None
     if elsewhere is not None and ours.kind in _CODE:
-        # the symbol lies elsewhere: the distance is wrong, and stays so
+        # what is meant lies elsewhere: the distance is wrong, and stays so
         return _missed(place, one, names) or (one.kind, -1, f"the function at {one.value:#x}", 0)
     names.learn(place, one.value, meaning)
     return meaning

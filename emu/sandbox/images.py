@@ -231,9 +231,10 @@ def _through_gates(native: NativeFunction, start: int, code: bytes, first_gate: 
     """
     out = None
     for reloc in native.relocs:
+        elsewhere = reloc.symbol or reloc.addend  # or it misses its target, and is to do so
         if (
             reloc.kind not in ("call", "jump")
-            or reloc.symbol
+            or elsewhere
             or first_gate + reloc.target >= addresses.GATE_COUNT
         ):
             continue
