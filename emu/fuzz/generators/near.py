@@ -36,7 +36,7 @@ def near(rng: random.Random) -> Made:
     name, maker = draw.pick(MAKERS)
     inside = draw.random() < 0.5
     recipe = maker(draw, inside)
-    program = _assembled(recipe)
+    program = assembled(recipe)
     program = replace(program, maps=tuple(_filled(draw, spec) for spec in program.maps))
     if not recipe.quiet:
         program = _behind(_idle(draw), program)
@@ -46,7 +46,8 @@ def near(rng: random.Random) -> Made:
 
 
 @lru_cache(maxsize=1 << 12)
-def _assembled(recipe: Recipe) -> Program:
+def assembled(recipe: Recipe) -> Program:
+    """The program of a recipe, with the maps as they are declared."""
     flags = f" flags {FLAGS[recipe.prog_type]}" if recipe.prog_type in FLAGS else ""
     head = f"prog type {recipe.prog_type} license GPL{flags}"
     main = f"int main({context_type(recipe.prog_type)}ctx):\n{recipe.main}"

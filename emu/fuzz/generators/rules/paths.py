@@ -13,15 +13,13 @@ RULES = Rules()
 def _ways(draw: Draw, store: str, values: list[int]) -> str:
     """One store of each value, on ways that join; r6 and r7 are unknown."""
     tests = (
-        "if r6 == {0} goto w{1}",
-        "if r7 s> {0} goto w{1}",
-        "if r6 & {0} goto w{1}",
-        "if w7 < {0} goto w{1}",
+        ("if r6 == {0} goto w{1}", "if r6 & {0} goto w{1}", "if w6 s< {0} goto w{1}"),
+        ("if r7 s> {0} goto w{1}", "if w7 < {0} goto w{1}", "if r7 != {0} goto w{1}"),
     )
     lines = []
     for at, value in enumerate(values[:-1]):
         lines += [
-            draw.pick(tests).format(draw.pick((1, 2, 64, 77)), at),
+            draw.pick(tests[at % 2]).format(draw.pick((1, 2, 64, 77)), at),
             store.format(value),
             "goto join",
             f"w{at}:",
@@ -98,7 +96,7 @@ def _branch(draw: Draw, inside: bool) -> Recipe:
 @RULES("join-loop")
 def _loop(draw: Draw, inside: bool) -> Recipe:
     """An index that a loop moves on by a step that one of two ways has chosen."""
-    steps = [1, 8] if inside else [1, draw.pick((9, 20, 40))]
+    steps = [1, 8] if inside else [1, draw.pick((12, 20, 40))]
     return Recipe(
         f"{_NUMBERS}\n{_ways(draw, 'r8 = {0}', steps)}\nr1 = 0\nr9 = 0\nagain:\nr1 += r8\nr9 += 1\nif r9 < {draw.pick((5, 7))} goto again\n{_INDEX}exit"
     )
