@@ -6,7 +6,7 @@ A ratio compares a row with the baseline of its own group, measured in the same 
 import rich
 from rich.table import Table
 
-from benchmarks import cases, interp, jit, sandbox, verifier
+from benchmarks import cases, fuzz, interp, jit, sandbox, verifier
 from benchmarks.rows import Row
 
 
@@ -35,6 +35,7 @@ def main() -> None:
         "a case of the generator of calls": cases.rows("calls"),
         "a case of the generator of instructions": cases.rows("isa"),
         "a quick case of 42 instructions, wall clock": cases.processes("fixed"),
+        "a case of a campaign, all oracles asked": fuzz.rows(),
     }
     rich.print(table(groups))
 
