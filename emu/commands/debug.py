@@ -1,5 +1,6 @@
 """`bpfemu debug`: a program in the sandbox, under the control of gdb."""
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,8 @@ def debug(
     engine = pipeline.sandbox(machine, options.seconds, request.program, case.image, item.others)
     target = Target(machine, engine, f"program {request.program.name}, run {number}")
     with TemporaryDirectory(prefix="bpfemu-") as temporary:
+        if symbols is not None and Path(symbols).exists() and Path(symbols).samefile(file):
+            raise InputError("--symbols", symbols, "is the program itself")
         path = Path(symbols or f"{temporary}/{_file_name(request.program.name)}.elf")
         Symbols(target, path, (Path(), Path(file).parent), c_lines=lines == "source").write()
         listener = Listener(port)
@@ -105,7 +108,11 @@ def debug(
         )
         click.echo(f"  gdb -ex 'target remote 127.0.0.1:{listener.port}' {printable(str(path))}")
         sys.stdout.flush()
-        held = run_held(target, request, number, listener, str(path.absolute()))
+        before = signal.signal(signal.SIGINT, lambda _number, _frame: machine.cancel())
+        try:
+            held = run_held(target, request, number, listener, str(path.absolute()))
+        finally:
+            signal.signal(signal.SIGINT, before)
     if held.killed:
         click.echo(f"bpfemu: {held.killed}: nothing was compared", err=True)
         sys.exit(INTERRUPTED)

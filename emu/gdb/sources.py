@@ -38,20 +38,21 @@ class _Listing:
 class Sources:
     """Lines of the instructions of `programs`. names: what functions are called, by (number of the program, first instruction).
 
-    folders: where source files may lie. c_lines: whether C source is shown where it is known.
+    stem: what the listing, and the folder of files that are put together, are called. folders: where source files may lie. c_lines: whether C source is shown where it is known.
     """
 
     def __init__(
         self,
         programs: list[Program],
         names: Mapping[tuple[int, int], str],
-        listing: str,
+        stem: str,
         folders: Iterable[Path],
         *,
         c_lines: bool = True,
     ) -> None:
         self._programs = programs
-        self._file = listing
+        self._file = f"{stem}.bpf.s"
+        self._folder = f"{stem}.sources"
         self._c_lines = c_lines
         self._folders = tuple(folders)
         self._listing = _list(programs, names)
@@ -81,7 +82,7 @@ class Sources:
         if file not in self._found:
             places = (folder / file for folder in self._folders)
             there = next((place.resolve() for place in places if _readable(place)), None)
-            self._found[file] = str(there) if there else _tame(file)
+            self._found[file] = str(there) if there else f"{self._folder}/{_tame(file)}"
         return self._found[file]
 
     def _put_together(self) -> dict[str, dict[int, str]]:
@@ -123,7 +124,7 @@ def _readable(path: Path) -> bool:
 def _tame(file: str) -> str:
     """A relative path without what leads out of a folder: names in BTF are the program's."""
     parts = [part for part in file.replace("\0", "").split("/") if part not in ("", ".", "..")]
-    return "/".join(("src", *(part[:100] for part in parts[-8:]))) if parts else "src/unnamed"
+    return "/".join(part[:100] for part in parts[-8:]) or "unnamed"
 
 
 def _list(programs: list[Program], names: Mapping[tuple[int, int], str]) -> _Listing:

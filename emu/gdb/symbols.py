@@ -3,6 +3,7 @@
 Made from what the JIT says of its functions, so that the debugger finds frames, arguments and lines at every instruction.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import pairwise
@@ -25,6 +26,8 @@ from jit.argflow import parameters
 from jit.frame import WORD
 from jit.image import Image, NativeFunction
 
+_WORD: Final = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
+_NO_WORD: Final = re.compile(r"\W", re.ASCII)
 _STUBS: Final = "bpfemu_stub"  # what all stubs share
 _RETURN: Final = {"rip": -WORD}
 
@@ -42,9 +45,14 @@ class Symbols:
         self._path = path.absolute()
         self._functions = target.engine.code.functions
         self._images = target.images
-        names = {(self._number(one.image), _start(one)): one.name for one in self._functions if one.image}
+        self._names = {one.addr: _name(one, target.engine.world.program.name) for one in self._functions}
+        names = {
+            (self._number(one.image), _start(one)): self._names[one.addr]
+            for one in self._functions
+            if one.image is not None
+        }
         programs = [image.verified.program for image in self._images]
-        self._sources = Sources(programs, names, f"{path.stem}.bpf.s", folders, c_lines=c_lines)
+        self._sources = Sources(programs, names, path.stem, folders, c_lines=c_lines)
         self._files: dict[str, int] = {}
         self._stubs, self._natives, self._variables = self._kernel()
 
@@ -124,7 +132,7 @@ class Symbols:
     def _symbols(self) -> Iterator[elf.Symbol]:
         yield elf.Symbol(self._target.engine.world.program.name, kind=elf.FILE, local=True)
         for one in self._functions:
-            yield elf.Symbol(one.name, one.addr, len(one.code), section=".text")
+            yield elf.Symbol(self._names[one.addr], one.addr, len(one.code), section=".text")
         for name, addr in self._stubs.items():
             for alias in dict.fromkeys((name, callee_of(name).name)):
                 yield elf.Symbol(alias, addr, addresses.STUB_SIZE, section=".text.kernel")
@@ -171,7 +179,7 @@ class Symbols:
         ]
         ends = variables.ends_of(function.code, function.addr, entered)
         return debug_info.Function(
-            function.name,
+            self._names[function.addr],
             function.addr,
             len(function.code),
             result,
@@ -222,6 +230,16 @@ def _pieces(native: NativeFunction, sub: Subprog) -> Iterator[tuple[int, int]]:
     for number, (off, end) in enumerate(pairwise(native.offsets)):
         if off < end:  # else nothing came of it
             yield off, sub.start + number
+
+
+def _name(function: Function, program: str) -> str:
+    """Its name, or one that can be typed where it has none."""
+    if _WORD.fullmatch(function.name):
+        return function.name
+    start = _start(function) if function.image is not None else 0
+    return (
+        f"{_NO_WORD.sub('_', program) or 'func'}_{start}" if start else _NO_WORD.sub("_", program) or "func"
+    )
 
 
 def _start(function: Function) -> int:

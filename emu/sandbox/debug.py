@@ -103,6 +103,7 @@ class DebugMachine(Machine):
         self._watches: dict[_Watched, int] = {}
         self._contents: dict[_Watched, bytes | None] = {}
         self._fields: list[tuple[int, bytes, bytes]] = []
+        self._runs = self._cancelled = False
         self._begin_hold()
         self.cpu.on_code(addresses.TEXT, _TEXT_END - 1, self.cpu.code_hook(self._on_text))
 
@@ -136,9 +137,22 @@ class DebugMachine(Machine):
         self._moved = False
         self._told = 0
 
+    def cancel(self) -> None:
+        """End what runs with KeyboardInterrupt: what a handler of SIGINT should call, for an exception may be lost in C.
+
+        What stands gets the exception at once.
+        """
+        if not self._runs:
+            raise KeyboardInterrupt
+        self._cancelled = True
+
     def _go(self, begin: int) -> int:
         while True:
-            error = super()._go(begin)
+            self._runs = True
+            try:
+                error = super()._go(begin)
+            finally:
+                self._runs = False
             if self.debugger is None or self.cpu.failure is not None:
                 return error
             pause = self._reason(error)
@@ -179,6 +193,8 @@ class DebugMachine(Machine):
 
     def _on_step(self, addr: int) -> None:
         self._inside = True
+        if self._cancelled:
+            raise KeyboardInterrupt
         if self.debugger is not None and self._stops(addr):
             self.cpu.stop()
             return
@@ -187,6 +203,8 @@ class DebugMachine(Machine):
     def _on_text(self, addr: int) -> None:
         self._inside = False
         self._away = True
+        if self._cancelled:
+            raise KeyboardInterrupt
         if self.debugger is None:
             return
         if self._visible(addr):

@@ -1,6 +1,7 @@
 """`bpfemu debug`: what it prints, how it ends, and what it says of what it cannot do."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,27 @@ def test_a_client_that_goes_away(tmp_path: Path) -> None:
     assert err == "bpfemu: the debugger went away: nothing was compared\n"
 
 
+@pytest.mark.parametrize("packet", [b"", b"$vCont;c#a8"])
+def test_ctrl_c_in_its_own_terminal(packet: bytes, tmp_path: Path) -> None:
+    """While it waits, stands or runs."""
+    endless = tmp_path / "endless.bpf"
+    endless.write_text("prog syscall\nint main(void *ctx):\n r0 = 0\nagain:\n r1 = 1\n goto again\n")
+    command = [sys.executable, "-m", "emu", "debug", str(endless), "--unverified"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=FIXTURES.parent
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        port = re.search(r":(\d+)", process.stdout.readline())
+        assert port is not None
+        with Client(int(port[1])) as client:
+            if packet:
+                client.raw(packet)
+                assert client.byte() == b"+"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (130, "bpfemu: interrupted\n")
+
+
 def test_another_jits_code_is_debugged_as_well(bpfemu: Command, tmp_path: Path) -> None:
     code = tmp_path / "code.bin"
     assert bpfemu("jit", REVERSE, "-o", code).status == 0
@@ -92,6 +114,7 @@ def test_another_jits_code_is_debugged_as_well(bpfemu: Command, tmp_path: Path) 
         ((REVERSE, "--run", "2"), 2, "--run: 2: there are 1 runs"),
         ((REVERSE, "--gdb", "65536"), 2, "is not in the range"),
         ((REVERSE, "--symbols", REVERSE / "x.elf"), 2, "is no folder to write symbols in"),
+        ((REVERSE, "--symbols", REVERSE), 2, "is the program itself"),
         ((FIXTURES / "objects" / "kfunc_many_args.bpf.o",), 2, "choose one with --prog: kf_sums"),
         ((FIXTURES / "text" / "missing_slot.bpf",), 3, "rejected, "),
         ((REVERSE, "--kallsyms", "map"), 2, "--image"),

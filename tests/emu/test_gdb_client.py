@@ -308,7 +308,7 @@ def test_sources_that_are_not_at_hand_are_put_together(gdb: str, tmp_path: Path)
     request = load_file(str(tmp_path / "moved.o"), wanted="loop_callback")[0].request
     with Served(request, tmp_path, source_folders=(tmp_path,)) as served:
         said = gdb_says(gdb, served, "list mix10", "info source")
-    assert (tmp_path / "src" / "loop_callback10.bpf.c").is_file()
+    assert (tmp_path / "out.sources" / "loop_callback10.bpf.c").is_file()
     assert "u64 r = a * 3 + (b ^ c) + d * 5 + e + (f >> 3) + g * 7ULL + (h << 2) - i;" in said
 
 
