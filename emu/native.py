@@ -63,8 +63,10 @@ def function_starts(program: Program) -> tuple[int, ...]:
     """The first instruction of every function, ascending: what func_info names, what is called, whose address is taken."""
     starts = {0} | {info.insn for info in program.func_info}
     for at, insn in enumerate(program.insns):
-        called = insn.code == isa.OP_CALL and insn.src == isa.PSEUDO_CALL
-        if called or (insn.code == isa.LD_IMM64 and insn.src == isa.PSEUDO_FUNC):
+        src = insn.src
+        if (src == isa.PSEUDO_CALL and insn.code == isa.OP_CALL) or (
+            src == isa.PSEUDO_FUNC and insn.code == isa.LD_IMM64
+        ):
             starts.add(at + 1 + insn.imm)
     return tuple(sorted(starts))
 

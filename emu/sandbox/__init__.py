@@ -3,7 +3,8 @@
 The one folder that knows Unicorn. One line a file: addresses (where everything lies), native (Unicorn's C
 interface), entry, stubs and gates (the little native code of ours), machine (one reusable processor with its memory),
 watchdog (ends endless code), forbidden (instructions that succeed silently), images (compiled programs at
-addresses), callees (what is behind a symbol), calls (what stubs ask), entries (calls of BPF functions), frames (on the
+addresses), callees (what is behind a symbol), calls (what stubs ask), script and confirm (runs whose answers are
+known beforehand), entries (calls of BPF functions), frames (on the
 native stack), checks (broken conventions), precise and uses (every instruction looked at), redzone (accesses below rsp),
 traps (why a run ended), debug (a machine that somebody holds), sandbox (the engine).
 """

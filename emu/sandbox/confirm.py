@@ -20,7 +20,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.program import RunInput
-from emu.native import function_of
+from emu.native import function_starts
 from emu.outcome import Entry, RunResult
 from emu.runtime.memory import Region
 from emu.runtime.testrun_base import Finish
@@ -70,6 +70,7 @@ class Confirmer:
         self._calls: dict[tuple[bytes, bytes], int | None] = {}
         self._entries: dict[bytes, _Gate | None] = {}
         self._stubs = _stubs(symbols)
+        self._starts: tuple[int, ...] = ()  # of the program's functions; there is one program only
         self._fits = not (rules.extended or rules.dirty or machine.precise) and not any(
             one.image is None or redzone.accesses(one) for one in code.functions
         )
@@ -249,7 +250,8 @@ class Confirmer:
             return None
         verified = function.image.verified
         sub = verified.subprogs[function.number]
-        start = function_of(verified.program, verified.origin[sub.start])
+        starts = self._starts = self._starts or function_starts(verified.program)
+        start = starts[bisect_right(starts, verified.origin[sub.start]) - 1]
         depth = (shadow - gates.SHADOW_START) // gates.ENTRY_SIZE
         return _Gate(site.insn, start, isa.MAX_REG_ARGS + sub.in_stack_args, depth, rbp)
 
