@@ -5,7 +5,8 @@ interface), entry, stubs and gates (the little native code of ours), machine (on
 watchdog (ends endless code), forbidden (instructions that succeed silently), images (compiled programs at
 addresses), callees (what is behind a symbol), calls (what stubs ask), script and confirm (runs whose answers are
 known beforehand), entries (calls of BPF functions), frames (on the
-native stack), checks (broken conventions), precise and uses (every instruction looked at), redzone (accesses below rsp),
+native stack), checks (broken conventions), precise, activation and uses (every instruction looked at), redzone (accesses below rsp),
+exceptions (bpf_throw),
 traps (why a run ended), debug (a machine that somebody holds), sandbox (the engine).
 """
 
