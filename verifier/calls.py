@@ -31,7 +31,7 @@ def call_edges(program: Program, layout: Layout) -> tuple[tuple[Edge, ...], ...]
     """For each function its calls and references, in program order."""
     edges: list[list[Edge]] = [[] for _ in layout.functions]
     for at, insn in enumerate(program.insns):
-        if is_bpf_call(insn) or is_func_ref(insn):
+        if insn.src and (is_bpf_call(insn) or is_func_ref(insn)):
             target = layout.starting_at(at + insn.imm + 1).index
             edges[layout.at(at).index].append(Edge(at, target, is_func_ref(insn)))
     return tuple(tuple(some) for some in edges)

@@ -28,8 +28,9 @@ def width(insn: Insn) -> int:
 def successors(insns: Sequence[Insn], at: int, jump_table: Sequence[int] = ()) -> tuple[int, ...]:
     """Instructions that may follow `at` in the same function; calls return. jump_table: targets of a gotox."""
     insn = insns[at]
-    if insn.cls not in (isa.JMP, isa.JMP32):
-        return (at + width(insn),)
+    code = insn.code
+    if code & isa.CLASS_MASK not in (isa.JMP, isa.JMP32):
+        return (at + 2,) if code == isa.LD_IMM64 else (at + 1,)
     if insn.op == isa.EXIT:
         return ()
     if insn.op == isa.CALL:
@@ -73,6 +74,8 @@ def check_cfg(program: Program, layout: Layout, tables: dict[int, tuple[int, ...
 
     def follow(at: int) -> tuple[int, ...]:
         insn = insns[at]
+        if insn.code & isa.CLASS_MASK not in (isa.JMP, isa.JMP32, isa.LD):
+            return (at + 1,)
         table = tables.get(layout.at(at).index, ()) if insn.code == isa.OP_GOTOX else ()
         inside = successors(insns, at, table)
         if is_bpf_call(insn) or is_func_ref(insn):
@@ -123,13 +126,20 @@ class FunctionGraph:
     ) -> None:
         self.function = function
         self.leaves = leaves
-        self.succ: dict[int, tuple[int, ...]] = {}
-        work = [function.start]
+        self._insns = insns
+        self._jump_table = jump_table
+
+    @cached_property
+    def succ(self) -> dict[int, tuple[int, ...]]:
+        """Successors of each node."""
+        found: dict[int, tuple[int, ...]] = {}
+        work = [self.function.start]
         while work:
             at = work.pop()
-            if at not in self.succ:
-                self.succ[at] = successors(insns, at, jump_table)
-                work.extend(self.succ[at])
+            if at not in found:
+                found[at] = successors(self._insns, at, self._jump_table)
+                work.extend(found[at])
+        return found
 
     @cached_property
     def postorder(self) -> list[int]:

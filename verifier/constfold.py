@@ -57,13 +57,13 @@ def _join(old: State, new: State) -> State:
 
 def _after(env: "Env", at: int, state: State) -> State:
     insn = env.insns[at]
-    cls = insn.cls
-    if isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
-        return state
-    if isa.is_stack_arg_load(insn.code, insn.src, insn.off):
-        return _with(state, insn.dst, None)
+    cls = insn.code & isa.CLASS_MASK
     if cls in (isa.ALU, isa.ALU64):
         return _with(state, insn.dst, _alu(insn, state))
+    if insn.dst == isa.REG_PARAMS and isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
+        return state
+    if insn.src == isa.REG_PARAMS and isa.is_stack_arg_load(insn.code, insn.src, insn.off):
+        return _with(state, insn.dst, None)
     if cls == isa.LDX:
         return _with(state, insn.dst, _loaded(env, insn, state[insn.src]))
     if cls == isa.LD:

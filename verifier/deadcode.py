@@ -15,12 +15,29 @@ from verifier.subprogs import is_bpf_call, is_func_ref, is_jump, jump_target
 @dataclass(frozen=True, slots=True)
 class Trimmed:
     """A program without its dead code. origin: old index of each slot. place: new index of each old slot; of a removed
-    one that of the next slot that stays.
+    one that of the next slot that stays. removed: (old index, slots) of each piece, in the order in which they went.
     """
 
     insns: tuple[Insn, ...]
     origin: tuple[int, ...]
     place: tuple[int, ...]
+    removed: tuple[tuple[int, int], ...]
+
+    def lands(self, at: int, target: int) -> int:
+        """The new index that a call or reference at the old slot `at`, which stays, leads to afterwards.
+
+        Distances are adjusted as each piece goes (bpf_adj_branches); what led into the piece from in front of it keeps its
+        distance, what did from behind leads to where the piece began. May lie behind the end.
+        """
+        source, distance = at, target - at - 1
+        for count, (old, slots) in enumerate(self.removed):
+            first = old - sum(size for before, size in self.removed[:count] if before < old)
+            if source < first:
+                distance -= slots if source + distance + 1 >= first + slots else 0
+            else:
+                source -= slots
+                distance += slots if source + distance + 1 < first else 0
+        return source + distance + 1
 
 
 class _Node:
@@ -45,7 +62,9 @@ def trim(insns: Sequence[Insn], seen: Sequence[bool]) -> Trimmed:
     for node in nodes:
         _hard_wire(node, live)
         node.live = live[node.index]
+    dead = [node.index for node in nodes if not node.live]
     _remove_nops(nodes)
+    nops = [(node.index, 1) for node in nodes if not node.live and live[node.index]]
     place, count = [], 0
     for node in nodes:
         place.append(count)
@@ -53,8 +72,22 @@ def trim(insns: Sequence[Insn], seen: Sequence[bool]) -> Trimmed:
     place.append(count)
     kept = [node for node in nodes if node.live]
     return Trimmed(
-        tuple(_aimed(node, place) for node in kept), tuple(node.index for node in kept), tuple(place[:-1])
+        tuple(_aimed(node, place) for node in kept),
+        tuple(node.index for node in kept),
+        tuple(place[:-1]),
+        (*_pieces(dead), *nops),
     )
+
+
+def _pieces(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as (first, how many) of what is consecutive."""
+    out: list[tuple[int, int]] = []
+    for slot in slots:
+        if out and sum(out[-1]) == slot:
+            out[-1] = (out[-1][0], out[-1][1] + 1)
+        else:
+            out.append((slot, 1))
+    return out
 
 
 def _live_slots(insns: Sequence[Insn], seen: Sequence[bool]) -> list[bool]:
@@ -70,7 +103,7 @@ def _nodes(insns: Sequence[Insn]) -> list[_Node]:
     second = False
     for at, insn in enumerate(insns):
         target = None
-        if not second:
+        if not second and insn.code & isa.CLASS_MASK in (isa.JMP, isa.JMP32, isa.LD):
             if is_bpf_call(insn) or is_func_ref(insn):
                 target = at + insn.imm + 1
             elif is_jump(insn):

@@ -10,6 +10,7 @@ items are laid out and all distances computed. A jump to a rewritten instruction
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bpf import isa
 from bpf.insn import Insn
@@ -46,6 +47,25 @@ class Item:
     insn: Insn
     target: int | None = None
     symbol: str = ""
+
+
+# Instructions that nothing is put in the place of, but for those that find their memory in another way.
+_MOVE = isa.ALU64 | isa.MOV | isa.X
+_PLAIN = frozenset(
+    code
+    for code in range(256)
+    if (
+        code & isa.CLASS_MASK in (isa.ALU, isa.ALU64)
+        and code & isa.OP_MASK not in (isa.DIV, isa.MOD)
+        and code != _MOVE
+    )
+    or (code & isa.CLASS_MASK in (isa.LDX, isa.ST, isa.STX) and code & isa.MODE_MASK in (isa.MEM, isa.MEMSX))
+)
+
+
+@lru_cache(1 << 14)
+def _as_it_is(insn: Insn) -> tuple[Item, ...]:
+    return (Item(insn),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,6 @@ class _Draft:
         self.kept = [f for f in layout.functions if any(facts.seen[f.start : f.end])]
         place = (*trimmed.place, len(trimmed.insns))
         self.layout = Layout([replace(f, start=place[f.start], end=place[f.end]) for f in self.kept])
-        self.callback_starts = {f.index: place[f.start] for f in self.kept}
         self.numbers = {f.index: number for number, f in enumerate(self.kept)}
         new = {old: at for at, old in enumerate(trimmed.origin)}
         used = [
@@ -110,12 +129,8 @@ class _Draft:
         ]
         self.kfuncs = tuple(used)
         self.refs = {new[ref.insn]: index for index, ref in enumerate(used)}
-        # a loop of no rounds never enters its callback, which is then gone: the helper is called
-        self.loops = {
-            new[at]: callback
-            for at, callback in facts.loop_inline.items()
-            if at in new and callback in self.callback_starts
-        }
+        self.loops = {new[at]: callback for at, callback in facts.loop_inline.items() if at in new}
+        self.first = {f.index: f.start for f in layout.functions}
         self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
         self.inlined: set[int] = set()
         tracing = program.prog_type == "tracing" and program.expected_attach_type < len(ATTACH_NAMES)
@@ -134,19 +149,31 @@ class _Draft:
         return self.numbers[self.layout.at(at).index]
 
     def reference(self, at: int) -> Item:
-        """The first slot of an ld_imm64. The address of a function that is gone stays the number that it was."""
+        """The first slot of an ld_imm64."""
         insn = self.insns[at]
         if not is_func_ref(insn):
             return Item(_by_position(insn))
         origin = self.trimmed.origin[at]
-        before = self.program.insns[origin]
-        if not self.facts.seen[origin + before.imm + 1]:
-            return Item(before)
-        return Item(insn, at + insn.imm + 1)
+        return Item(insn, self._function(at, origin + self.program.insns[origin].imm + 1))
+
+    def _function(self, at: int, target: int) -> int:
+        """Where slot `at` of the trimmed program finds what began at slot `target` of the program: a function, or, where that is
+        gone, what the kernel's arithmetic of distances makes of it (a loop of no rounds never enters its callback)."""
+        if self.facts.seen[target]:
+            return self.trimmed.place[target]
+        return self.trimmed.lands(self.trimmed.origin[at], target)
+
+    def _stays(self, insn: Insn, origin: int) -> bool:
+        """Whether an instruction is one of those that hardly any is put in the place of, and stays."""
+        plain = insn.code in _PLAIN or (insn.code == _MOVE and insn.off != isa.OFF_ADDR_SPACE_CAST)
+        return plain and origin not in self.facts.probed and origin not in self.facts.in_arena
 
     def items(self, at: int) -> Sequence[Item]:
         """What slot `at` of the trimmed program becomes."""
         insn = self.insns[at]
+        origin = self.trimmed.origin[at]
+        if self._stays(insn, origin):
+            return _as_it_is(insn)
         division = patch_or_none(insn)
         if division is not None:
             return division
@@ -162,7 +189,6 @@ class _Draft:
             return self._call(insn, at)
         if is_jump(insn):
             return (Item(insn, jump_target(self.insns, at)),)
-        origin = self.trimmed.origin[at]
         if origin in self.facts.probed:
             insn = replace(insn, code=_PROBES[insn.mode] | insn.code & ~isa.MODE_MASK)
         elif origin in self.facts.in_arena and insn.cls == isa.ALU64:
@@ -198,7 +224,7 @@ class _Draft:
         callback = None
         if at in self.loops:
             pieces = inline.loop(self.depths[self._number(at)])
-            callback = self.callback_starts[self.loops[at]]
+            callback = self._function(at, self.first[self.loops[at]])
         else:
             index = self.map_of_call.get(at)
             spec = None if index is None else self.program.maps[index]
@@ -225,8 +251,10 @@ class _Draft:
             place.append(len(flat))
             flat += [(old, item) for item in some]
         place.append(len(flat))
+        if self.trimmed.removed:
+            entries.update((len(items) + more, len(flat) + more) for more in range(len(self.program.insns)))
+        self._check_functions(flat, entries)
         insns = tuple(_aimed(item, at, old, place, entries) for at, (old, item) in enumerate(flat))
-        self._check_func_refs(len(flat))
         return Rewritten(
             insns,
             tuple(self.trimmed.origin[old] for old, _ in flat),
@@ -241,18 +269,18 @@ class _Draft:
             self.facts.converted,
         )
 
-    def _check_func_refs(self, end: int) -> None:
-        """The address of a function that is gone is that of the next one; where none is left, the kernel trips.
+    def _check_functions(self, flat: Sequence[tuple[int, Item]], entries: Mapping[int, int]) -> None:
+        """What leads to a function that is gone leads to the next one, or to none; there the kernel trips.
 
         bpf_jit_subprogs: find_subprog fails. A program of one function does not get there.
         """
-        for at, insn in enumerate(self.insns):
-            if is_func_ref(insn) and len(self.kept) > 1:
-                origin = self.trimmed.origin[at]
-                target = origin + self.program.insns[origin].imm + 1
-                if not any(self.facts.seen[target:]):
-                    message = f"verifier bug: No program to jit at insn {end} (subprog < 0)"
-                    raise Refused("EFAULT", message, insn=origin)
+        starts = {f.start for f in self.layout.functions}
+        for old, item in flat if len(self.kept) > 1 else ():
+            if item.target is None or item.target in starts:
+                continue
+            if is_bpf_call(item.insn) or is_func_ref(item.insn):
+                message = f"verifier bug: No program to jit at insn {entries[item.target]} (subprog < 0)"
+                raise Refused("EFAULT", message, insn=self.trimmed.origin[old])
 
 
 def _is_swap32(insn: Insn) -> bool:

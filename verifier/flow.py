@@ -56,8 +56,9 @@ class Flow:
 def _successors(insns: Sequence[Insn], at: int, table: tuple[int, ...], exit_at: int) -> tuple[int, ...]:
     """Bpf_insn_successors; what may leave the function from within also goes to its exit."""
     insn = insns[at]
-    if insn.cls not in (isa.JMP, isa.JMP32):
-        if insn.cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
+    cls = insn.code & isa.CLASS_MASK
+    if cls not in (isa.JMP, isa.JMP32):
+        if cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
             return (at + 1, exit_at)
         return (at + (2 if insn.code == isa.LD_IMM64 else 1),)
     if insn.op == isa.EXIT:
@@ -92,10 +93,20 @@ def _postorder(succ: Sequence[tuple[int, ...]], start: int) -> list[int]:
     return order
 
 
+def _no_way_back(env: "Env", succ: Sequence[tuple[int, ...]]) -> bool:
+    forward = all(to > at for at, some in enumerate(succ) for to in some)
+    return forward and not any(aux.calls_callback for aux in env.aux)
+
+
 def number_cycles(env: "Env", flow: Flow) -> None:
-    """Gives the instructions of each cycle a number, InsnAux.scc (bpf_compute_scc: Tarjan, without recursion)."""
+    """Gives the instructions of each cycle a number, InsnAux.scc (bpf_compute_scc)."""
+    if not _no_way_back(env, flow.succ):
+        _number_cycles(env, flow.succ)
+
+
+def _number_cycles(env: "Env", succ: Sequence[tuple[int, ...]]) -> None:
+    """Tarjan's algorithm, without recursion."""
     size = len(env.insns)
-    succ = flow.succ
     off_stack = size + 1
     pre = [0] * size
     low = [0] * size
@@ -137,11 +148,14 @@ def number_cycles(env: "Env", flow: Flow) -> None:
 def mark_points(env: "Env", tables: Mapping[int, tuple[int, ...]]) -> None:
     """Where states are compared, where history is kept, what calls callbacks (visit_insn of bpf_check_cfg)."""
     for at, insn in enumerate(env.insns):
+        cls = insn.code & isa.CLASS_MASK
+        if cls not in (isa.JMP, isa.JMP32, isa.LD):
+            continue
         if is_func_ref(insn) or is_bpf_call(insn):
             env.aux[at].prune_point = True
             _mark_both(env, at + (2 if insn.code == isa.LD_IMM64 else 1))
             _mark_both(env, at + insn.imm + 1)
-        elif insn.cls in (isa.JMP, isa.JMP32):
+        elif cls != isa.LD:
             _mark_jump(env, at, insn, tables)
 
 

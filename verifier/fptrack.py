@@ -177,18 +177,19 @@ class Context:
 def transfer(context: Context, insn: Insn, state: State) -> State:
     """The state behind an instruction (arg_track_xfer)."""
     places, spills = state
-    cls = insn.cls
-    if isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
+    cls = insn.code & isa.CLASS_MASK
+    if cls in (isa.ALU64, isa.ALU):
+        track = _alu(insn, places)
+        return state if places[insn.dst] is track else (_put(places, insn.dst, track), spills)
+    if insn.dst == isa.REG_PARAMS and isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
         slot = isa.store_slot(insn.off)
         if slot >= isa.MAX_STACK_ARG_SLOTS:
             return state
         return _put(places, ARG0 + slot, places[insn.src] if cls == isa.STX else NONE), spills
-    if isa.is_stack_arg_load(insn.code, insn.src, insn.off):
+    if insn.src == isa.REG_PARAMS and isa.is_stack_arg_load(insn.code, insn.src, insn.off):
         slot = isa.load_slot(insn.off)
         held = context.incoming[slot] if slot < isa.MAX_STACK_ARG_SLOTS else NONE
         return _put(places, insn.dst, held), spills
-    if cls in (isa.ALU, isa.ALU64):
-        return _put(places, insn.dst, _alu(insn, places)), spills
     if insn.code == isa.OP_CALL:
         return (NONE,) * 6 + places[6:], spills
     if cls == isa.LDX:
@@ -205,25 +206,27 @@ def transfer(context: Context, insn: Insn, state: State) -> State:
 
 
 def _put(places: Places, at: int, track: Track) -> Places:
-    return places if places[at] == track else (*places[:at], track, *places[at + 1 :])
+    held = places[at]
+    return places if held is track or held == track else (*places[:at], track, *places[at + 1 :])
 
 
 def _alu(insn: Insn, places: Places) -> Track:
-    dst = places[insn.dst]
-    if insn.cls == isa.ALU:
+    code = insn.code
+    if code & isa.CLASS_MASK == isa.ALU:
         return NONE
-    if not insn.code & isa.X:
-        if insn.op == isa.MOV:
+    dst, op = places[insn.dst], code & isa.OP_MASK
+    if not code & isa.X:
+        if op == isa.MOV:
             return NONE
         if dst[0] < 0:
             return dst
-        if insn.op in (isa.ADD, isa.SUB):
-            return shifted(dst, insn.imm if insn.op == isa.ADD else -insn.imm)
+        if op in (isa.ADD, isa.SUB):
+            return shifted(dst, insn.imm if op == isa.ADD else -insn.imm)
         return (dst[0], ())
     src = places[insn.src]
-    if insn.op == isa.MOV:
+    if op == isa.MOV:
         return NONE if insn.off else src
-    return _alu64(dst, src)
+    return dst if dst is src is NONE else _alu64(dst, src)
 
 
 def _load(context: Context, insn: Insn, places: Places, spills: Spills) -> Track:

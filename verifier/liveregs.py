@@ -4,6 +4,7 @@ Source: bpf_compute_live_registers of kernel/bpf/liveness.c; C.10 of the rules f
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
@@ -66,7 +67,10 @@ def _live_halves(
 
     Bit r is the lower half of Rr, bit 16 + r the upper one.
     """
-    effects = [_use_def(insn, at, params) for at, insn in enumerate(insns)]
+    effects = [
+        _jump(insn, at, params) if insn.code == isa.OP_CALL else _known_effect(insn)
+        for at, insn in enumerate(insns)
+    ]
     live = [0] * len(insns)
     behind = [0] * len(insns)
     order = [at for postorder in flow.postorder for at in postorder]
@@ -87,6 +91,7 @@ def _live_halves(
     return live, behind
 
 
+@lru_cache(1 << 14)
 def _def32(insn: Insn) -> int:
     """The register of which an instruction writes the lower half only, -1 for none (bpf_insn_def32)."""
     match insn.cls:
@@ -113,8 +118,9 @@ def _fetched_into(insn: Insn) -> int:
     return insn.src if insn.imm & isa.FETCH else -1
 
 
-def _use_def(insn: Insn, at: int, params: Callable[[int], int | None]) -> tuple[int, int]:
-    """Halves that an instruction reads and writes; what is not known reads all.
+@lru_cache(1 << 14)
+def _known_effect(insn: Insn) -> tuple[int, int]:
+    """Halves that an instruction reads and writes that is no call; what is not known reads all.
 
     A register that is written counts as written in full: the upper half becomes 0 or the sign.
     """
@@ -130,7 +136,11 @@ def _use_def(insn: Insn, at: int, params: Callable[[int], int | None]) -> tuple[
         return _stx(insn, src, dst)
     if cls in (isa.ALU, isa.ALU64):
         return _alu(insn, dst)
-    return _jump(insn, at, params)
+    return _jump(insn, 0, _no_params)
+
+
+def _no_params(_at: int) -> None:
+    return None
 
 
 def _stx(insn: Insn, src: int, dst: int) -> tuple[int, int]:

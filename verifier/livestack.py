@@ -27,6 +27,9 @@ _MAX_CALLS: Final = 10_000
 _CALLBACKS: Final = {181: (2, 3, 2), 164: (2, 3, 4), 180: (3, 4, 3), 209: (2, 3, 2)}
 
 
+_MEMORY = (isa.LDX, isa.STX, isa.ST)
+
+
 class Instance:
     """A function as called from one place (struct func_instance).
 
@@ -159,16 +162,19 @@ class LiveStack:
         states[0] = (first, {})
         if env.verbose2:
             env.trace(f"subprog#{instance.subprog}: analyzing (depth {depth})...\n")
-        order = self.flow.postorder[instance.subprog]
-        succ = self.flow.succ
-        changed = True
+        order = self.flow.postorder[instance.subprog][::-1]
+        succ, insns = self.flow.succ, env.insns
+        stale = bytearray(instance.size)  # states that changed since they were looked at
+        stale[0] = changed = True
         while changed:
             changed = False
-            for at in reversed(order):
+            for at in order:
                 state = states[at - start]
-                if state is None:
+                # a log shows the others again, too
+                if state is None or not (stale[at - start] or env.verbose2):
                     continue
-                out = fptrack.transfer(context, env.insns[at], state)
+                stale[at - start] = False
+                out = fptrack.transfer(context, insns[at], state)
                 if env.verbose2:
                     env.trace(prelog.transferred_text(env, at, state, out))
                 for to in succ[at]:
@@ -176,10 +182,10 @@ class LiveStack:
                     new = out if old is None else fptrack.join_states(old, out)
                     if new is not old:
                         states[to - start] = new
-                        changed = True
+                        stale[to - start] = changed = True
                         if env.verbose2 and old is not None:
                             env.trace(prelog.joined_text(at, to, old, out))
-        for at in reversed(order):
+        for at in order:
             state = states[at - start]
             if state is not None:
                 self._record(at, state, instance)
@@ -198,7 +204,7 @@ class LiveStack:
             if insn.src == isa.PSEUDO_CALL or self.env.aux[at].calls_callback:
                 self.site_spills[at] = state[1]
             return
-        if insn.cls not in (isa.LDX, isa.STX, isa.ST) or isa.REG_PARAMS in (insn.dst, insn.src):
+        if insn.code & isa.CLASS_MASK not in _MEMORY or isa.REG_PARAMS in (insn.dst, insn.src):
             return
         size = insn.size
         pointer = insn.src if insn.cls == isa.LDX else insn.dst

@@ -16,6 +16,10 @@ _ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _DIRECT_VALUE = frozenset({*_ARRAYS, MapType.ARENA, MapType.INSN_ARRAY})
 _PAGE = 4096
 
+# Instructions of one slot in which there is nothing to refuse: most programs are made of the same ones.
+_sound: dict[Insn, bool] = {}
+_SOUND_MAX = 1 << 14
+
 
 def check_insns(program: Program) -> None:
     """Registers, opcodes, reserved fields and references of all instructions, in order."""
@@ -24,12 +28,15 @@ def check_insns(program: Program) -> None:
     at = 0
     while at < len(insns):
         insn = insns[at]
-        problem = codec.structural_error(insns, at)
-        if problem is not None:
-            raise Refused("EINVAL", problem, insn=at)
-        if insn.code == isa.LD_IMM64:
-            _check_reference(program, at, insn, insns[at + 1], used)
-            at += 1
+        if insn not in _sound:
+            problem = codec.structural_error(insns, at)
+            if problem is not None:
+                raise Refused("EINVAL", problem, insn=at)
+            if insn.code == isa.LD_IMM64:
+                _check_reference(program, at, insn, insns[at + 1], used)
+                at += 1
+            elif len(_sound) < _SOUND_MAX:
+                _sound[insn] = True
         at += 1
 
 

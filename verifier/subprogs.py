@@ -7,6 +7,7 @@ kernel/bpf/btf.c. Everything here looks at instructions one by one; no path is f
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bpf import isa
 from bpf.btf import GLOBAL, Btf, Kind
@@ -92,11 +93,18 @@ def is_func_ref(insn: Insn) -> bool:
     return insn.code == isa.LD_IMM64 and insn.src == isa.PSEUDO_FUNC
 
 
+_JUMPS: Final = frozenset(
+    code
+    for code in range(256)
+    if code & isa.CLASS_MASK in (isa.JMP, isa.JMP32)
+    and code & isa.OP_MASK not in (isa.CALL, isa.EXIT)
+    and code != isa.OP_GOTOX
+)
+
+
 def is_jump(insn: Insn) -> bool:
     """A jump of any kind within a function; its class alone decides, as in the kernel."""
-    return (
-        insn.cls in (isa.JMP, isa.JMP32) and insn.op not in (isa.CALL, isa.EXIT) and insn.code != isa.OP_GOTOX
-    )
+    return insn.code in _JUMPS
 
 
 def jump_target(insns: Sequence[Insn], at: int) -> int:
@@ -181,9 +189,12 @@ def check_subprogs(insns: Sequence[Insn], starts: Sequence[int]) -> list[Functio
         tail_call = ld_abs = False
         for at in range(start, end):
             insn = insns[at]
-            tail_call |= insn.code == isa.OP_CALL and insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL
-            ld_abs |= insn.cls == isa.LD and insn.mode in (isa.ABS, isa.IND)
-            if is_jump(insn) and not start <= (target := jump_target(insns, at)) < end:
+            code = insn.code
+            if code == isa.OP_CALL:
+                tail_call |= insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL
+            elif code & isa.CLASS_MASK == isa.LD:
+                ld_abs |= insn.mode in (isa.ABS, isa.IND)
+            elif code in _JUMPS and not start <= (target := jump_target(insns, at)) < end:
                 raise Refused("EINVAL", f"jump out of range from insn {at} to {target}", insn=at)
         if insns[end - 1].code not in (isa.OP_EXIT, isa.OP_JA, isa.OP_GOTOL, isa.OP_GOTOX):
             raise Refused("EINVAL", "last insn is not an exit or jmp", insn=end - 1)

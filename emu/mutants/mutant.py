@@ -25,6 +25,10 @@ _REMEMBERED: Final = (
     "verifier.num:_synced",
     "verifier.refine:_decisions",
     "verifier.compare:_numbers",
+    "verifier.resolve:_sound",
+    "verifier.liveregs:_def32",
+    "verifier.liveregs:_known_effect",
+    "verifier.fixups:_as_it_is",
 )
 
 
