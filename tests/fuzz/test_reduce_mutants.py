@@ -16,8 +16,8 @@ def judge() -> Judge:
     return Judge(Pipeline(Options(budget=300_000, insn_limit=50_000)), ("engines", "accepted", "sound"))
 
 
-def shrunk(judge: Judge, mutant: str, number: int) -> Reduced:
-    """The first complaint about generated program `number`, and what becomes of it."""
+def shrunk(judge: Judge, number: int) -> Reduced:
+    """The first complaint about generated program `number`, and what becomes of it; a fault has to be planted."""
     request = Request(generate(number, 7))
     finding = judge.judge(request).findings[0]
     return reduce(request, {}, finding, judge)
@@ -36,10 +36,10 @@ PAIRS = (
 )
 
 
-@pytest.mark.parametrize(("mutant", "number", "most"), PAIRS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("mutant", "number", "most"), PAIRS, ids=str)
 def test_a_few_instructions_are_left(mutant: str, number: int, most: int, judge: Judge) -> None:
     with planted(find(mutant)):
-        result = shrunk(judge, mutant, number)
+        result = shrunk(judge, number)
         judged = judge.judge(result.request)
     assert result.insns_after <= most
     assert result.stopped == ""
@@ -49,8 +49,8 @@ def test_a_few_instructions_are_left(mutant: str, number: int, most: int, judge:
 
 def test_the_same_each_time_and_again(judge: Judge) -> None:
     with planted(find("argument-8-lost")):
-        first = shrunk(judge, "argument-8-lost", 4)
-        assert shrunk(judge, "argument-8-lost", 4) == first
+        first = shrunk(judge, 4)
+        assert shrunk(judge, 4) == first
         again = reduce(first.request, first.others, first.finding, judge)
     assert again.request == first.request
     assert again.insns_before == again.insns_after == first.insns_after
@@ -59,7 +59,7 @@ def test_the_same_each_time_and_again(judge: Judge) -> None:
 def test_what_is_left_of_twelve_arguments(judge: Judge) -> None:
     """Seven stores, each needed."""
     with planted(find("argument-12-lost")):
-        result = shrunk(judge, "argument-12-lost", 4)
+        result = shrunk(judge, 4)
     stores = [insn.off for insn in result.request.program.insns if insn.dst == isa.REG_PARAMS]
     assert sorted(stores) == [-56, -48, -40, -32, -24, -16, -8]
     assert result.insns_after == 11
