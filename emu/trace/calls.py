@@ -21,7 +21,9 @@ def calls(
 ) -> Iterator[Call]:
     """The calls of one run whose steps were written down. events: of this run; where: steps of native moments."""
     seen = [event for event in events if event.moment < len(where)]
-    pairs = zip_longest(in_order(ours, None), in_order(theirs, None))
+    dropped = bool(ours.entries_dropped or theirs.entries_dropped)
+    entries = min(len(ours.entries), len(theirs.entries)) if dropped else None
+    pairs = zip_longest(in_order(ours, entries), in_order(theirs, entries))
     for event, (mine, other) in zip(seen, pairs, strict=False):
         yield _call(run, where[event.moment], event, mine, other, code)
 

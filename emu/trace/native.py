@@ -99,6 +99,7 @@ class NativeLog:
     _active: list[_Active] = field(default_factory=list)
     _before: _Before | None = None
     _made: tuple[int, int] = (0, 0)
+    _lost: int = 0
     _stack: bytes = bytes((addresses.STACK_FILL,)) * _SIZE
     _returns: dict[int, int] = field(default_factory=dict)
     _writes: list[tuple[int, int]] = field(default_factory=list)
@@ -189,9 +190,10 @@ class NativeLog:
 
     def _count(self) -> bool:
         """Take note of calls that were made since the instruction before; whether a function of the program was entered."""
-        conversation = self.sandbox.conversation
+        conversation, gates = self.sandbox.conversation, self.sandbox.machine.gates
         stubs = len(conversation.rows) + conversation.dropped
-        entered = conversation.entries.count + self.sandbox.machine.gates.count
+        self._lost = conversation.entries.dropped + gates.lost
+        entered = conversation.entries.count + gates.count + self._lost
         made = self._made
         self._made = (stubs, entered)
         if stubs > made[0] and conversation.latest is not None:
@@ -229,9 +231,9 @@ class NativeLog:
             if caller.callee is not None:
                 by = owners.by = caller.callee.name
                 owners.kernel = caller.cfa - caller.depth - (rsp + 8)
-                self.events.append(Event(self.run, here, caller.callee, function, True))
-            else:
-                self.events.append(Event(self.run, here - 1, None, function))
+            back = caller.callee is not None
+            if not self._lost:  # of others there is no record
+                self.events.append(Event(self.run, here - (not back), caller.callee, function, back))
         self._active.append(self._new(function, rsp + 8, owners, insn, by, rsp - 8))
         if len(self._active) > 1:
             gates = self.sandbox.machine.gates
