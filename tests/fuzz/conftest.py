@@ -1,6 +1,7 @@
 """Generators of small programs, for campaigns that take no time."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ SEED = 18  # of 40 cases of `tiny`, numbers 4 and 39 have a call with 12 argumen
 TINY = str(Path(__file__).parent / "tiny.py")
 
 
-@pytest.fixture
-def tiny() -> Iterator[str]:
-    """The path of the module with the generators `tiny` and `deadly`, which are there while the test runs."""
+@contextmanager
+def loaded() -> Iterator[str]:
+    """The path of the module with the generators `tiny` and `deadly`, which are there inside."""
     tables: tuple[dict[str, object], ...] = (GENERATORS, KFUNCS, IMPLEMENTED)  # type: ignore[assignment]
     before = [dict(table) for table in tables]
     load(TINY)
@@ -28,8 +29,19 @@ def tiny() -> Iterator[str]:
 
 
 @pytest.fixture
+def tiny() -> Iterator[str]:
+    """As `loaded`, while a test runs."""
+    with loaded() as path:
+        yield path
+
+
+@pytest.fixture
 def config(tiny: str) -> Config:
     """A campaign on one small generator, with one oracle."""
+    return small(tiny)
+
+
+def small(tiny: str) -> Config:
     return Config(SEED, "strict", ("tiny",), ("engines",), modules=(tiny,), coverage=False)
 
 
