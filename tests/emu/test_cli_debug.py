@@ -71,12 +71,6 @@ def test_a_run_that_was_killed_is_not_compared() -> None:
     assert "agrees" not in out
 
 
-def test_a_client_that_goes_away(tmp_path: Path) -> None:
-    status, _, err = _debugged(lambda _: None, REVERSE, "--symbols", tmp_path / "x.elf")
-    assert status == 130
-    assert err == "bpfemu: the debugger went away: nothing was compared\n"
-
-
 @pytest.mark.parametrize("packet", [b"", b"$vCont;c#a8"])
 def test_ctrl_c_in_its_own_terminal(packet: bytes, tmp_path: Path) -> None:
     """While it waits, stands or runs."""
