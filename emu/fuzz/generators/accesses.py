@@ -241,25 +241,28 @@ def indexed(body: Body) -> None:
         body.number(dst)
 
 
-def load_argument(body: Body) -> None:
-    """A stack argument of the function itself to a register; or, where that is too late, something else."""
+def load_argument(body: Body) -> tuple[int, int] | None:
+    """A stack argument of the function itself to a register; or, where that is too late, something else.
+
+    Returns register and index of an argument that is a number.
+    """
     draw, signature = body.draw, body.signature
     if not signature.slots or not body.may_load:
         fill(body)
-        return
+        return None
     slot = draw.below(signature.slots)
     param = signature.params[5 + slot]
     if body.loops and not param.scalar:
         alu(body)
-        return
+        return None
     dst = body.load_target()
     if dst in body.pointers:
         dst = 0
     body.code.load(dst, PARAMS, 8 * (slot + 1))
     if param.scalar:
-        body.number(dst, param.bound)
-    else:
-        body.point(dst, Pointer("ctx" if param.ctx else "arg", param.room))
+        return body.number(dst, param.bound), 5 + slot
+    body.point(dst, Pointer("ctx" if param.ctx else "arg", param.room))
+    return None
 
 
 def packet_load(body: Body) -> None:

@@ -70,6 +70,7 @@ class Body:
         self.pointers: dict[int, Pointer] = {}
         self.slots: dict[int, int | None] = {}
         self.spilled: dict[int, Pointer] = {}
+        self.callee = ""  # the function of the program whose call is being built
         self.widest = 0  # the most slots that a call so far needed
         self.exposed: set[int] = set()  # offsets of stack words whose address is known somewhere
         self.locked = 0

@@ -55,9 +55,14 @@ def goto(body: Body) -> int:
     return body.code.jump(isa.OP_JA if body.draw.random() < 0.85 else isa.OP_GOTOL)
 
 
-def diamond(body: Body, one: Statement, other: Statement | None) -> None:
-    """Two ways that meet again, with one thing done on the first and another, or nothing, on the second."""
-    jump = condition(body) if body.nesting < 3 and fork(body) else None
+def diamond(
+    body: Body, one: Statement, other: Statement | None, test: Callable[[Body], int | None] | None = None
+) -> None:
+    """Two ways that meet again, with one thing done on the first and another, or nothing, on the second.
+
+    test: emits the jump to the second; without, any condition does.
+    """
+    jump = (test or condition)(body) if body.nesting < 3 and fork(body) else None
     if jump is None:
         one(body)
         return

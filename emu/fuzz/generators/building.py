@@ -1,28 +1,26 @@
 """How a call with 0 to 12 arguments is built: values chosen, moved, computed, stored; other statements in between.
 
 The one rule for all callees, functions, kfuncs and callbacks: argument k > 5 of n goes to slot k - 5, in whatever order, by
-whatever way, also differently on the two sides of a branch; the others go to r1 to r5; then comes the call. Between two steps any
+whatever way, also differently by the way the program went; the others go to r1 to r5; then comes the call. Between two steps any
 statement may stand that is not itself a call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from bpf import isa
-from emu.fuzz.generators.accesses import word
-from emu.fuzz.generators.arith import alu, constant, mask
-from emu.fuzz.generators.body import FP, PARAMS, Body, Pointer
-from emu.fuzz.generators.branches import diamond
+from emu.fuzz.generators.body import PARAMS, Body
+from emu.fuzz.generators.passing import context_of, to_register, to_slot
 from emu.fuzz.generators.prototypes import Param
+from emu.fuzz.generators.ways import on_several_ways
 
 Ready = Mapping[int, Callable[[Body, int], None]]
 _NOTHING: Ready = {}
 
 
-def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING) -> bool:
+def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING, callee: str = "") -> bool:
     """Everything in front of a call with these parameters. False when an argument cannot be had; nothing is emitted then.
 
-    ready: by index, how an argument in a register is made where the parameter does not say it (a map, a function).
+    callee: its name where it is a function of the program. ready: by index, how an argument in a register is made where the parameter does not say it (a map, a function).
     """
     draw = body.draw
     if not _possible(body, params):
@@ -39,27 +37,25 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING) -> b
     else:
         todo = slots + regs
         draw.rng.shuffle(todo)
+    body.callee = callee
     noise = draw.pick((0.0, 0.05, 0.15, 0.3))
     locked = body.locked
     body.locked |= 1 << PARAMS  # no other call may come in between
     if any(param.ctx for param in params):
-        body.locked |= 1 << (_context(body) or 0)
+        body.locked |= 1 << (context_of(body) or 0)
     while todo:
         index = todo.pop(0)
         if index < 5:
-            ready.get(index, partial(_to_register, param=params[index]))(body, index + 1)
+            ready.get(index, partial(to_register, param=params[index]))(body, index + 1)
             body.locked |= 1 << (index + 1)
         elif draw.random() < 0.12 and params[index].scalar and body.plan.forks > 0:
-            both = [
-                index,
-                *(other for other in todo if other >= 5 and params[other].scalar and draw.random() < 0.3),
-            ]
-            todo = [other for other in todo if other not in both]
-            _on_both_sides(body, params, both)
+            more = [other for other in todo if other >= 5 and params[other].scalar and draw.random() < 0.3]
+            todo = [other for other in todo if other not in more]
+            on_several_ways(body, params, [index, *more])
         else:
-            _to_slot(body, index, params[index])
+            to_slot(body, index, params[index])
             if draw.random() < 0.03:
-                _to_slot(body, index, params[index])
+                to_slot(body, index, params[index])
         if noise and draw.random() < noise:
             body.noise(body)
     body.locked = locked
@@ -69,182 +65,4 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING) -> b
 
 def _possible(body: Body, params: Sequence[Param]) -> bool:
     """Whether all pointers can be had."""
-    return _context(body) is not None or not any(param.ctx for param in params)
-
-
-def _context(body: Body) -> int | None:
-    """A saved register with the context: it is still there when r1 to r5 are being filled."""
-    return next((reg for reg, pointer in body.pointers.items() if pointer.kind == "ctx" and reg >= 6), None)
-
-
-def _on_both_sides(body: Body, params: Sequence[Param], indices: Sequence[int]) -> None:
-    """Stores that differ by the way the program goes."""
-
-    def side(inner: Body) -> None:
-        for index in indices:
-            if inner.draw.random() < 0.15:
-                alu(inner)
-            _to_slot(inner, index, params[index])
-
-    body.plan.tags.add("split-stores")
-    diamond(body, side, side)
-
-
-# ---------------------------------------------------------------- one argument
-
-
-def _to_slot(body: Body, index: int, param: Param) -> None:
-    draw, code = body.draw, body.code
-    off = -8 * (index - 4)
-    if not param.scalar:
-        code.store(PARAMS, off, _pointer(body, param))
-    elif param.bound is not None:
-        reg = _bounded(body, param.bound)
-        if reg is None:
-            code.store_imm(PARAMS, off, _small(body, param.bound))
-        else:
-            code.store(PARAMS, off, reg)
-    else:
-        src = body.any_number()
-        kind = draw.random()
-        if src is None or kind < 0.3:
-            code.store_imm(PARAMS, off, draw.imm())
-        elif kind < 0.8:
-            code.store(PARAMS, off, src)
-        else:
-            reg = body.temporary()
-            _value(body, reg)
-            code.store(PARAMS, off, reg)
-    body.may_load = False
-
-
-def _to_register(body: Body, reg: int, param: Param) -> None:
-    code = body.code
-    if not param.scalar:
-        src = _pointer(body, param, reg)
-        if src != reg:
-            code.mov(reg, src)
-        body.point(reg, Pointer("ctx" if param.ctx else "arg", param.room))
-    elif param.bound is not None:
-        src_or_none = _bounded(body, param.bound, reg)
-        if src_or_none is None:
-            code.mov_imm(reg, _small(body, param.bound))
-        elif src_or_none != reg:
-            code.mov(reg, src_or_none)
-        body.number(reg, param.bound)
-    else:
-        _value(body, reg)
-
-
-def _value(body: Body, dst: int) -> None:
-    """dst, an unlocked temporary register, gets any number in one of many ways."""
-    draw, code = body.draw, body.code
-    src = body.any_number()
-    kind = draw.random()
-    if body.numbers >> dst & 1 and kind < 0.15:
-        return  # handed on as it is
-    if src is None or kind < 0.35:
-        constant(body, dst)
-    elif kind < 0.7:
-        if src != dst:
-            code.mov(dst, src)
-        body.copied(dst, src)
-    elif kind < 0.8 and body.slots:
-        off = draw.pick(tuple(body.slots))
-        code.load(dst, FP, off)
-        body.number(dst, body.slots[off])
-    elif kind < 0.9:
-        cls = draw.pick((isa.ALU, isa.ALU64))
-        code.put(cls | isa.MOV | isa.X, dst, src, draw.pick((8, 16, 32) if cls == isa.ALU64 else (0, 8, 16)))
-        body.number(dst)
-    else:
-        if src != dst:
-            code.mov(dst, src)
-        code.put(isa.ALU64 | draw.pick((isa.ADD, isa.XOR, isa.OR, isa.MUL)), dst, imm=draw.imm())
-        body.number(dst)
-
-
-def _small(body: Body, bound: int) -> int:
-    """A constant of at most `bound`, or, rarely, of more: the callee is then refused."""
-    draw = body.draw
-    if draw.random() < 0.02:
-        body.plan.tags.add("out-of-bound")
-        return bound + draw.pick((1, 2, 8, 1 << 28))
-    value = draw.pick((0, bound, draw.between(0, bound)))
-    draw.recent.append(value)
-    return value
-
-
-def _bounded(body: Body, bound: int, dst: int | None = None) -> int | None:
-    """A register with a number of at most `bound`; dst: one that may be overwritten. None: a constant will do."""
-    draw, code = body.draw, body.code
-    some = [reg for reg, known in body.bounds.items() if known <= bound]
-    kind = draw.random()
-    if some and kind < 0.5:
-        return draw.pick(some)
-    src = body.any_number()
-    if src is None or kind < 0.75:
-        return None
-    if dst is None:
-        dst = body.temporary()
-    if src != dst:
-        code.mov(dst, src)
-    mask(body, dst, bound)
-    return dst
-
-
-def _pointer(body: Body, param: Param, dst: int | None = None) -> int:
-    """A register with a pointer that the parameter takes; dst: one that may be overwritten, else a temporary one is."""
-    draw, code = body.draw, body.code
-    if param.ctx:
-        reg = _context(body)
-        assert reg is not None  # asked before
-        return reg
-    fitting = [reg for reg, pointer in body.pointers.items() if pointer.room >= param.room]
-    if fitting and draw.random() < 0.5:
-        return draw.pick(fitting)
-    if dst is None:
-        dst = body.temporary()
-    off = _stack_room(body, param.room) if draw.random() < 0.7 else None
-    if off is not None:
-        _address(body, dst, off, param.room)
-    else:
-        code.map_value(dst, body.plan.values, 8 * draw.below((64 - param.room) // 8 + 1))
-        body.forget(1 << dst)
-        body.plan.tags.add("map-pointer")
-    return dst
-
-
-def stack_word(body: Body, dst: int) -> None:
-    """dst = the address of a stack word of the function, which must have a stack."""
-    off = _stack_room(body, 8)
-    if off is None:  # pointers are spilled everywhere
-        off = body.frame[0]
-        body.spilled.pop(off, None)
-        word(body, off, None)
-    _address(body, dst, off, 8)
-
-
-def _address(body: Body, dst: int, off: int, room: int) -> None:
-    body.code.mov(dst, FP)
-    body.code.add_imm(dst, off)
-    for at in range(off, off + room, 8):
-        body.exposed.add(at)
-        body.slots[at] = None
-    body.forget(1 << dst)
-    body.plan.tags.add("stack-pointer")
-
-
-def _stack_room(body: Body, room: int) -> int | None:
-    """An offset from which on `room` bytes of the stack hold numbers; writes what is missing where it can."""
-    draw = body.draw
-    words = [off for off in body.frame if off not in body.spilled]
-    some = [off for off in words if all(at in body.frame for at in range(off, off + room, 8))]
-    some = [off for off in some if not any(at in body.spilled for at in range(off, off + room, 8))]
-    if not some or not body.plan.addresses:
-        return None
-    off = draw.pick(some)
-    for at in range(off, off + room, 8):
-        if at not in body.slots:
-            word(body, at, body.any_number() if draw.random() < 0.5 else None)
-    return off
+    return context_of(body) is not None or not any(param.ctx for param in params)

@@ -7,6 +7,7 @@ from emu.fuzz.generators.body import FP, REGS, Body, Pointer
 from emu.fuzz.generators.branches import condition
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.statements import plain
+from emu.fuzz.generators.ways import ask
 
 
 def enter(body: Body) -> None:
@@ -56,8 +57,11 @@ def _fill_saved(body: Body, reg: int) -> None:
 def _load(body: Body) -> None:
     """One of the stack arguments; at times it is put into the stack at once, at times something else comes first."""
     draw = body.draw
-    load_argument(body)
-    if draw.random() < 0.3 and body.frame:
+    got = load_argument(body)
+    passed = body.plan.passed.get((body.signature.name, got[1])) if got else None
+    if got and passed and draw.random() < 0.35:
+        ask(body, got[0], passed)
+    elif draw.random() < 0.3 and body.frame:
         word(body, draw.pick(body.frame), body.any_number())
     elif draw.random() < 0.1:
         plain(body)

@@ -331,7 +331,7 @@ def _call(body: Body, form: Form) -> None:
         code.helper(draw.pick((callees.KTIME, callees.PRANDOM, callees.PROCESSOR)))
         body.called()
     elif body.signature.name == "main" and (form.name == "call_subprog" or draw.random() < 0.5):
-        arguments(body, body.plan.functions[1].params)
+        arguments(body, body.plan.functions[1].params, callee="f0")
         code.call("f0")
         body.called()
     else:

@@ -15,7 +15,7 @@ class Plan:
 
     values: index in `maps` of the array that everything may read and write, of elements of `VALUE_SIZE` bytes; table: of a
     hash map with the same values, or None. forks: branches on unknown numbers that may still be made, which keeps the
-    number of paths small. endless: loops that may_goto alone ends that may still be made: they take long. shows: kfuncs
+    number of paths small. passed: constants that went into a function's stack arguments, by its name and theirs. endless: loops that may_goto alone ends that may still be made: they take long. shows: kfuncs
     that tell what another one was passed may be called, since no pointer is among that. addresses: of stack words may be
     taken; not where the stack is a private one, whose addresses mean nothing to another engine.
     """
@@ -27,10 +27,11 @@ class Plan:
     table: int | None = None
     progs: int | None = None
     functions: tuple[Signature, ...] = ()
-    forks: int = 6
+    forks: int = 8
     endless: int = 0
     may_gotos: int = 2
     packet_loads: bool = False
     shows: bool = False
     addresses: bool = True
+    passed: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)

@@ -8,7 +8,8 @@ from emu.fuzz.generators.accesses import array, spill
 from emu.fuzz.generators.arith import alu, mask
 from emu.fuzz.generators.body import Body, Pointer
 from emu.fuzz.generators.branches import diamond, loop
-from emu.fuzz.generators.building import Ready, arguments, stack_word
+from emu.fuzz.generators.building import Ready, arguments
+from emu.fuzz.generators.passing import stack_word
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.prototypes import Param, Signature
 from emu.fuzz.generators.statements import plain
@@ -68,7 +69,7 @@ def _keep_result(body: Body) -> None:
 
 def call_function(body: Body, signature: Signature) -> None:
     """A function of the program."""
-    if not arguments(body, signature.params):
+    if not arguments(body, signature.params, callee=signature.name):
         alu(body)
         return
     body.code.call(signature.name)
@@ -196,7 +197,7 @@ def call_back(body: Body, signature: Signature) -> None:
     else:
         made |= {0: rounds} | ({3: _zero} if flags else {})
     params = (_NUMBER, _NUMBER, _WORD, _NUMBER)
-    arguments(body, params + ((_NUMBER, *signature.params[5:]) if signature.slots else ()), made)
+    arguments(body, params + ((_NUMBER, *signature.params[5:]) if signature.slots else ()), made, name)
     code.helper(callees.FOR_EACH if signature.callback == "each" else callees.LOOP)
     body.called()
 

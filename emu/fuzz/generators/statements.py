@@ -42,6 +42,11 @@ def _loop(body: Body) -> None:
     loop(body, rounds)
 
 
+def _argument(body: Body) -> None:
+    """A stack argument, late."""
+    load_argument(body)
+
+
 PLAIN: Sequence[Statement] = (
     *(alu,) * 8,
     *(spill,) * 3,
@@ -50,8 +55,8 @@ PLAIN: Sequence[Statement] = (
     *(array,) * 2,
     *(indexed,) * 2,
     *(_fork,) * 3,
-    load_argument,
-    load_argument,
+    _argument,
+    _argument,
     packet,
     _loop,
     may_goto,
