@@ -36,7 +36,9 @@ ORACLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _RECORDED: Final = 20_000
 # Without holes of the kernel, and with limits that no generated program needs but what a fault makes endless reaches soon.
-_OPTIONS: Final = Options(mode="strict", budget=150_000, seconds=2.0, explain=False, insn_limit=20_000)
+_OPTIONS: Final = Options(
+    mode="strict", budget=150_000, seconds=2.0, explain=False, insn_limit=20_000, quick=True
+)
 
 
 @dataclass(frozen=True, slots=True)

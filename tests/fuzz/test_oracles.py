@@ -13,8 +13,9 @@ from bpf.program import Request
 from emu.compare import compare
 from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES, Exam
+from emu.fuzz.oracles.allowed import with_removed
 from emu.fuzz.oracles.limits import is_limit
-from emu.outcome import Trap
+from emu.outcome import CallRecord, Outcome, Pointer, RunResult, Trap
 from emu.pipeline import Options, Pipeline
 from emu.soundness.inputs import random_inputs, random_maps
 from jit.image import Image
@@ -124,28 +125,25 @@ def test_a_lost_argument_that_nobody_looks_at(mode: str) -> None:
     assert judged.findings == ()
 
 
-def test_the_address_of_a_removed_function() -> None:
-    """A loop of no rounds: its callback is dead code, and its address that of the next function."""
-    text = """
-prog tc
-int main(void *ctx):
-    call f0
-    exit
-static int f2(u32 a, void *b):
-    r0 = 0
-    exit
-static int f0(void):
-    r1 = 0
-    r2 = subprog[f2]
-    r3 = 0
-    r4 = 0
-    call bpf_loop
-    r0 = 0
-    exit
-"""
-    judged = Judge(Pipeline(Options())).judge(request_of(text))
-    assert judged.case.difference is not None
-    assert judged.findings == ()
+def test_the_address_of_a_removed_function(exam: Exam) -> None:
+    """It is that of whatever comes next, and nobody calls it; all other arguments still count."""
+    verified = exam.verified
+    assert verified is not None
+    start = verified.subprogs[1].start
+    gone = replace(verified, origin=tuple(at for at in verified.origin if at < start))
+    call = CallRecord(3, "bpf_loop", "helper", (1, 0x100, 5), (None, Pointer("func", 1, 0), None))
+    other = replace(call, args=(1, 0x200, 5), shown=(None, Pointer("func", 2, 0), None))
+    ours, theirs = (
+        Outcome(name, (RunResult("OK", 0, 0, calls=(one,)),)) for name, one in (("a", call), ("b", other))
+    )
+    assert compare(ours, theirs) is not None
+    assert compare(ours, with_removed(gone, ours, theirs)) is None
+    assert with_removed(verified, ours, theirs) == theirs
+    third = replace(other, args=(1, 0x200, 6))
+    worse = replace(theirs, runs=(replace(theirs.runs[0], calls=(third,)),))
+    difference = compare(ours, with_removed(gone, ours, worse))
+    assert difference is not None
+    assert difference.argument == 3
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ def _meant(verified: Verified, reloc: Reloc, layout: Layout) -> int | None:
 def _callee(verified: Verified, slot: int, layout: Layout) -> int | None:
     insn = verified.insns[slot]
     if insn.src == isa.PSEUDO_CALL:
-        return _function(verified, slot + 1 + insn.imm, layout)
+        # the call of a callback that is gone, in an inlined loop of no rounds, leads nowhere in particular
+        return _function(verified, slot + 1 + insn.imm, layout) if verified.several_functions else None
     if insn.src == isa.PSEUDO_KFUNC_CALL:
         return layout.symbols.get(verified.kfuncs[insn.imm].name)
     helper = HELPERS[insn.imm]
