@@ -18,7 +18,8 @@ _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
 
 def page(trace: Trace) -> str:
     """The whole page."""
-    style, script = _part("page.css"), _part("state.js") + _part("page.js")
+    style = _part("page.css")
+    script = "".join(map(_part, ("state.js", "view.js", "page.js")))
     data = json.dumps(trace_json(trace), separators=(",", ":")).translate(_ESCAPES)
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     parts = {

@@ -10,6 +10,7 @@ from rich.console import Console
 from emu import pipeline
 from emu.load import load_file
 from emu.pipeline import Pipeline
+from emu.sandbox import gates
 from emu.trace.asjson import trace_json
 from emu.trace.text import print_trace
 from emu.trace.trace import Trace, walk
@@ -239,6 +240,22 @@ def test_one_engine_that_runs_out_of_its_budget_differs() -> None:
     assert trace.runs[0].ends[0].startswith("trap budget")
     assert trace.findings[0].kind == "trap"
     assert sum(step.begins for step in trace.steps) == 500
+
+
+def test_more_calls_than_are_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and frames go on as before; of the calls of functions the first are listed, of others all."""
+    monkeypatch.setattr(gates, "LIMIT", 3)
+    traced.cache_clear()
+    trace = traced("callback")
+    monkeypatch.undo()
+    traced.cache_clear()
+    whole = traced("callback")
+    assert (trace.verdict, trace.findings) == ("agrees", ())
+    assert trace.steps == whole.steps
+    assert trace.activations == whole.activations
+    assert sum(call.kind != "kfunc" for call in whole.calls) > 3
+    rest = [call for call in whole.calls if call.kind != "kfunc"][3:]
+    assert trace.calls == tuple(call for call in whole.calls if call not in rest)
 
 
 # ---- what is printed

@@ -320,11 +320,11 @@ def test_a_long_trace_stays_small() -> None:
     trace = traced("map_loop12")
     fixed = sum(
         len(files("emu.trace").joinpath(name).read_text())
-        for name in ("page.html", "page.css", "page.js", "state.js")
+        for name in ("page.html", "page.css", "page.js", "view.js", "state.js")
     )
     assert (len(page(trace)) - fixed) / len(trace.steps) < 400
 
 
 def test_the_page_is_part_of_the_package() -> None:
-    for name in ("page.html", "page.css", "page.js", "state.js"):
+    for name in ("page.html", "page.css", "page.js", "view.js", "state.js"):
         assert files("emu.trace").joinpath(name).is_file()
