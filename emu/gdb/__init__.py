@@ -2,6 +2,6 @@
 
 protocol (packets), server (one client), session and access (what packets ask for), registers (gdb's names of them),
 target (the program under control), stack (its activations), monitor (what `monitor` shows), held (all runs of a request).
-symbols puts together what elf, lines, cfi, debug_info (with entries and types), sources and variables make. Nothing here
+symbols puts together what elf, lines, cfi, sweep, debug_info (with entries and types), sources and variables make. Nothing here
 knows Unicorn: the machine that stops and goes on is `emu.sandbox.debug`.
 """

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from emu.gdb import wire
-from jit.decoder import new_decoder
 from jit.frame import Frame
 
 # DWARF's numbers of the registers, System V ABI for x86-64, figure 3.36
@@ -22,8 +21,6 @@ _LOST: Final = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # 
 _CODE_UNIT, _DATA_UNIT = 1, -8
 _ADVANCE, _OFFSET = 0x40, 0x80
 _ADVANCE4, _UNDEFINED, _SAME, _DEF_CFA = 0x04, 0x07, 0x08, 0x0C
-_PUSH_RBP_MOV_RBP: Final = bytes.fromhex("554889e5")
-_PROLOGUE: Final = 64  # bytes in which a prologue is looked for
 _CIE: Final = 0xFFFF_FFFF
 
 
@@ -55,25 +52,6 @@ def rows_of(frame: Frame) -> list[Row]:
         if not rows or (row.reg, row.add, row.saved) != (rows[-1].reg, rows[-1].add, rows[-1].saved):
             rows.append(row)
     return rows
-
-
-def rows_by_rbp(code: bytes) -> list[Row]:
-    """The same of code of which nothing is known, if it begins with `push rbp; mov rbp, rsp`; else nothing.
-
-    What else it saves is not found; callers are.
-    """
-    at = code.find(_PUSH_RBP_MOV_RBP, 0, _PROLOGUE)
-    if at < 0:
-        return []
-    entered = {"rip": -8}
-    within = Row(at + 4, "rbp", 16, entered | {"rbp": -16})
-    rows = [Row(0, "rsp", 8, entered), Row(at + 1, "rsp", 16, within.saved), within]
-    for off, size, name, operands in new_decoder().disasm_lite(code[at + 4 :], at + 4):
-        if name == "leave" or (name, operands) == ("pop", "rbp"):
-            rows.append(Row(off + size, "rsp", 8, entered))
-        elif name in ("ret", "jmp") and rows[-1].reg == "rsp":
-            rows.append(Row(off + size, "rbp", 16, within.saved))
-    return [row for row in rows if row.off < len(code)]
 
 
 def debug_frame(functions: Sequence[Function]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final
 
 from bpf.errors import InputError
 from bpf.verified import Subprog, Verified
-from emu.gdb import cfi, debug_info, elf, lines, stack, variables
+from emu.gdb import cfi, debug_info, elf, lines, stack, sweep, variables
 from emu.gdb.sources import Line, Sources
 from emu.gdb.target import ENTRY, Target
 from emu.gdb.types import AnyType, BtfRef
@@ -205,7 +205,7 @@ class Symbols:
         for one in self._functions:
             if one.image is not None:
                 frame = one.image.functions[one.number].frame
-                rows = cfi.rows_of(frame) if frame.moves else cfi.rows_by_rbp(one.code)
+                rows = cfi.rows_of(frame) if frame.moves else sweep.rows_of(one.code)
                 if rows:
                     yield cfi.Function(one.addr, len(one.code), rows)
         entered = cfi.Row(0, "rsp", WORD, _RETURN)

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Self
 
 from bpf.asm import parse
 from bpf.program import Request
+from bpf.verified import Verified
 from emu.gdb.held import Held, run_held
 from emu.gdb.protocol import framed
 from emu.gdb.server import HOST, Listener
@@ -19,6 +20,7 @@ from emu.gdb.symbols import Symbols
 from emu.gdb.target import Target
 from emu.pipeline import Options, Pipeline
 from emu.sandbox.debug import DebugMachine
+from jit.image import Image
 
 SECONDS = 60.0  # after which a test that waits has failed
 TEXTS = Path(__file__).parents[2] / "fixtures" / "text"
@@ -81,7 +83,8 @@ def request_of(text: str) -> Request:
 class Served:
     """`with Served(request, folder) as served:` a program waits for a client. held: what became of it, behind the block.
 
-    elf: the symbols. seconds: that it may run from stop to stop. c_lines: as of Symbols.
+    elf: the symbols. seconds: that it may run from stop to stop. c_lines: as of Symbols. make: makes
+    another image than our JIT.
     """
 
     request: Request
@@ -90,6 +93,7 @@ class Served:
     seconds: float = SECONDS
     c_lines: bool = True
     source_folders: tuple[Path, ...] = ()
+    make: Callable[[Verified], Image] | None = None
     held: Held | None = None
     error: BaseException | None = None
     port: int = 0
@@ -100,7 +104,7 @@ class Served:
 
     def __enter__(self) -> Self:
         pipeline = Pipeline(Options(seconds=self.seconds, unverified=True))
-        case = pipeline.run(self.request, {}, ("verify", "jit"))
+        case = pipeline.run(self.request, {}, ("verify", "jit"), make=self.make)
         assert case.image is not None
         machine = DebugMachine()
         engine = pipeline.sandbox(machine, self.seconds, self.request.program, case.image, {})

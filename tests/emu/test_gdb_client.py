@@ -11,15 +11,44 @@ from pathlib import Path
 import pytest
 
 from bpf.program import RunInput
+from emu.foreign import Theirs
 from emu.gdb.server import HOST, Channel
 from emu.load import load_file
 from tests.emu.gdb_kit import CALLBACK, SECONDS, TEXTS, Served, gdb_says, request_of
 
+FOREIGN = Path(__file__).parents[2] / "fixtures" / "foreign"
 OBJECTS = Path(__file__).parents[2] / "fixtures" / "objects"
 REVERSE = load_file(str(TEXTS / "reverse12.bpf"))[0].request
 MAP_LOOP = load_file(str(TEXTS / "map_loop12.bpf"))[0].request
 ARGUMENTS = "a=1, b=2, c=3, d=4, e=5, f=6, g=7, h=8, i=9, j=10, k=11, l=12"
 GONE = ", ".join(f"{name}=<optimized out>" for name in "abcdef") + ", g=7, h=8, i=9, j=10, k=11, l=12"
+
+
+WALK = """
+import gdb
+seen = {}
+while gdb.selected_inferior().pid:
+    frames, frame = [], gdb.newest_frame()
+    while frame is not None:
+        older = frame.older()
+        saved = [int(older.read_register(name)) for name in ("rbx", "rbp", "r13", "r14", "r15")] if older else []
+        frames.append((frame.name(), older.pc() if older else 0, int(older.read_register("rsp")) if older else 0, *saved))
+        frame = older
+    if frames[0][0] in ("reverse12", "eight", "each"):
+        seen.setdefault(frames[0][0], set()).add(tuple(frames[0][1:]))
+        seen.setdefault("callers of " + frames[0][0], set()).add(tuple(one[0] for one in frames[1:]))
+        seen.setdefault("stops in " + frames[0][0], []).append(1)
+    gdb.execute("stepi", to_string=True)
+for name in sorted(seen):
+    print(name, "|", len(seen[name]), "|", sorted(seen[name])[0] if name.startswith("callers") else "")
+"""
+
+
+def _walk(folder: Path) -> Path:
+    """A script for gdb that looks at all callers before each instruction."""
+    script = folder / "walk.py"
+    script.write_text(WALK)
+    return script
 
 
 @pytest.fixture(scope="module")
@@ -83,27 +112,7 @@ def test_lines_are_stepped(gdb: str, tmp_path: Path) -> None:
 
 
 def test_every_instruction_has_its_callers(gdb: str, tmp_path: Path) -> None:
-    script = tmp_path / "walk.py"
-    script.write_text(
-        """
-import gdb
-seen = {}
-while gdb.selected_inferior().pid:
-    frames, frame = [], gdb.newest_frame()
-    while frame is not None:
-        older = frame.older()
-        saved = [int(older.read_register(name)) for name in ("rbx", "rbp", "r13", "r14", "r15")] if older else []
-        frames.append((frame.name(), older.pc() if older else 0, int(older.read_register("rsp")) if older else 0, *saved))
-        frame = older
-    if frames[0][0] in ("reverse12", "eight", "each"):
-        seen.setdefault(frames[0][0], set()).add(tuple(frames[0][1:]))
-        seen.setdefault("callers of " + frames[0][0], set()).add(tuple(one[0] for one in frames[1:]))
-        seen.setdefault("stops in " + frames[0][0], []).append(1)
-    gdb.execute("stepi", to_string=True)
-for name in sorted(seen):
-    print(name, "|", len(seen[name]), "|", sorted(seen[name])[0] if name.startswith("callers") else "")
-"""
-    )
+    script = _walk(tmp_path)
     with Served(REVERSE, tmp_path) as served:
         said = gdb_says(gdb, served, f"source {script}")
     assert "callers of reverse12 | 1 | ('main',)" in said
@@ -116,6 +125,16 @@ for name in sorted(seen):
     assert "callers of eight | 1 | ('each', 'bpf_for_each_array_elem', 'main')" in said
     assert "callers of each | 1 | ('bpf_for_each_array_elem', 'main')" in said
     assert "\neach | 1 |" in said
+
+
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_code_of_another_compiler_has_its_callers(gdb: str, level: str, tmp_path: Path) -> None:
+    theirs = Theirs(str(FOREIGN / f"reverse12-{level}.o"), {})
+    with Served(REVERSE, tmp_path, make=theirs.make) as served:
+        said = gdb_says(gdb, served, f"source {_walk(tmp_path)}")
+    assert "callers of reverse12 | 1 | ('main',)" in said
+    assert "reverse12 | 1 |" in said
+    assert served.r0 == 364
 
 
 def test_a_helper_that_calls_back(gdb: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bpf.btf import Btf
 from bpf.btf_types import VOID, BtfType, Kind, Member
 from bpf.program import Request
-from emu.gdb import cfi, elf, wire
+from emu.gdb import cfi, elf, sweep, wire
 from emu.gdb.entries import Entries
 from emu.gdb.sources import Sources
 from emu.gdb.symbols import Symbols
@@ -26,6 +26,7 @@ from emu.gdb.types import BtfRef, Types
 from emu.load import load_file
 from emu.pipeline import Options, Pipeline
 from emu.sandbox.debug import DebugMachine
+from emu.sandbox.entry import assemble
 from emu.sandbox.images import Function
 from jit.decoder import new_decoder
 from jit.profile import PRESETS
@@ -332,13 +333,53 @@ def test_signed_numbers_come_back(value: int) -> None:
     assert got - (data[-1] >> 6 << 7 * len(data)) == value
 
 
-def test_code_of_which_nothing_is_known_has_callers_by_its_frame_pointer() -> None:
-    code = bytes.fromhex("f30f1efa 55 4889e5 4883ec10 90 c9 c3 90 5d c3")
-    rows = cfi.rows_by_rbp(code)
-    assert [(row.off, row.reg, row.add) for row in rows] == [
-        (0, "rsp", 8), (5, "rsp", 16), (8, "rbp", 16), (14, "rsp", 8), (15, "rbp", 16), (17, "rsp", 8),
+@pytest.mark.parametrize(("file", "name"), [*PROGRAMS[:3], *PROGRAMS[4:]])
+def test_frames_that_are_found_by_following_the_code_are_those_that_the_jit_tells(
+    machine: DebugMachine, file: str, name: str | None
+) -> None:
+    """At every instruction that can be reached; there the JIT knows, and the sweep has to find out."""
+    for function in _functions(_target(machine, _request(file, name))):
+        assert function.image is not None
+        frame = function.image.functions[function.number].frame
+        rows = sweep.rows_of(function.code)
+        starts = [row.off for row in rows]
+        before = ""
+        for at, _, mnemonic, _ in new_decoder().disasm_lite(function.code, 0):
+            if mnemonic != "int3" and before != "ret":
+                row, want = rows[bisect_right(starts, at) - 1], frame.cfi(at)
+                assert (row.reg, row.add) == (want.cfa.reg, want.cfa.off), f"{function.name}+{at:#x}"
+                assert row.saved == want.saved, f"{function.name}+{at:#x}"
+            before = mnemonic
+
+
+def test_frames_without_a_frame_pointer() -> None:
+    text = "push r12; push rbx; sub rsp, 24; test edi, edi; je out; add rsp, 24; pop rbx; pop r12; ret; "
+    text += "out: xor eax, eax; lea rsp, [rsp + 24]; nop"
+    rows = sweep.rows_of(assemble(text, 0))
+    assert [(row.off, row.reg, row.add, sorted(row.saved)) for row in rows] == [
+        (0, "rsp", 8, ["rip"]),
+        (2, "rsp", 16, ["r12", "rip"]),
+        (3, "rsp", 24, ["r12", "rbx", "rip"]),
+        (7, "rsp", 48, ["r12", "rbx", "rip"]),
+        (15, "rsp", 24, ["r12", "rbx", "rip"]),
+        (16, "rsp", 16, ["r12", "rip"]),
+        (18, "rsp", 8, ["rip"]),
+        (19, "rsp", 48, ["r12", "rbx", "rip"]),
+    ]
+
+
+def test_a_frame_that_is_left_in_other_ways() -> None:
+    text = "push rbp; mov rbp, rsp; push rbx; sub rsp, 16; and rsp, -16; lea rsp, [rbp - 8]; pop rbx; mov rsp, rbp; pop rbp; ret"
+    rows = sweep.rows_of(assemble(text, 0))
+    assert [(row.reg, row.add) for row in rows] == [
+        ("rsp", 8), ("rsp", 16), ("rbp", 16), ("rbp", 16), ("rbp", 16), ("rsp", 8),
     ]  # fmt: skip
-    assert cfi.rows_by_rbp(b"\x90" * 20) == []
+    assert [sorted(row.saved) for row in rows][-1] == ["rip"]
+
+
+def test_bytes_that_are_no_code_have_a_frame_too() -> None:
+    assert [row.off for row in sweep.rows_of(b"\xff\xff\xff")] == []
+    assert [row.off for row in sweep.rows_of(b"\xeb\xfe")] == [0]
 
 
 def test_names_of_sources_lead_nowhere_else(tmp_path: Path) -> None:
