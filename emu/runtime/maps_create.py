@@ -72,6 +72,8 @@ class UnnamedMap(Map):
 
 def create_all(program: Program, memory: Memory, cpus: int = 1) -> tuple[Map, ...]:
     """All maps of a program, as `create`. Those of kinds that are not modelled may be there while nothing names them."""
+    if not program.maps:
+        return ()
     named = _named(program)
     return tuple(
         UnnamedMap(spec, i, memory)

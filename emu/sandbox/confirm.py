@@ -38,6 +38,7 @@ _AT_ONCE: Final = 256  # runs of one native call
 _OBJECTS: Final = ("packet", "ctx", "heap")
 _after: Final = attrgetter("after")
 _clean_exits: set[bytes] = set()  # all but rax, of any program: they differ in arithmetic flags only
+_PADDING: Final = tuple(bytes(-size % 8) for size in range(8))  # to whole words
 _TOP: Final = addresses.STACK + addresses.STACK_SIZE
 
 
@@ -140,7 +141,9 @@ class Confirmer:
                 finish = self._again(runs[at])
             if finish is None:
                 break
-            asked.append(Run(ctx, [(one.base, _whole_words(one.view)) for one in objects], calls))
+            asked.append(
+                Run(ctx, [(one.base, one.view.tobytes() + _PADDING[one.size & 7]) for one in objects], calls)
+            )
             finishing.append(finish)
         return asked, finishing
 
@@ -313,11 +316,6 @@ def _lowest(code: CodeMap) -> int:
         one.image.functions[one.number].frame.size + 64 for one in code.functions if one.image is not None
     )
     return max(addresses.STACK, addresses.STACK + addresses.THREAD_SIZE - 256 - -(-deep // 8) * 8)
-
-
-def _whole_words(view: memoryview) -> bytes:
-    data = bytes(view)
-    return data if len(data) % 8 == 0 else data + bytes(-len(data) % 8)
 
 
 def _put_back(views: Sequence[memoryview], data: bytes) -> None:

@@ -117,15 +117,12 @@ class Sandbox:
         }
         self._gated = [(one.addr, *_stack_words(one)) for one in self.code.gated]
         self._rules = rules or Checks()
+        self._confirmer: Confirmer | None = None
 
     @cached_property
     def conversation(self) -> Conversation:
         """The calls of the run that is under way."""
         return Conversation(self.machine, self.world, self.code, _Callees(self.machine), self._rules)
-
-    @cached_property
-    def _confirmer(self) -> Confirmer:
-        return Confirmer(self.machine, self.world, self.code, self.layout.symbols, self._rules)
 
     def confirm(self, runs: Sequence[RunInput], wanted: Sequence[RunResult]) -> bool:
         """Whether `run` would give what is wanted of each, and no violation: much faster than to run and to compare.
@@ -135,9 +132,12 @@ class Sandbox:
         """
         if self._entries or self._reads_clock:
             return False
-        self.machine.load(self, self._chunks, self._fixups, self._gated)
-        self.machine.set_variable("current_task", CURRENT_TASK)
-        self.machine.watchdog.seconds = self.seconds
+        machine = self.machine
+        machine.load(self, self._chunks, self._fixups, self._gated)
+        machine.set_variable("current_task", CURRENT_TASK)
+        machine.watchdog.seconds = self.seconds
+        if self._confirmer is None:
+            self._confirmer = Confirmer(machine, self.world, self.code, self.layout.symbols, self._rules)
         return self._confirmer.confirm(runs, wanted)
 
     @property

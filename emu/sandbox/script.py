@@ -92,19 +92,23 @@ class Script:
         records: list[bytes] = []
         places = []
         at = _ENTRIES
-        record = first = at + sum(len(run.calls) + 1 for run in runs) * ENTRY_SIZE
+        record = first = at + sum([len(run.calls) + 1 for run in runs]) * ENTRY_SIZE
         for run in runs:
-            entries += [_ENTRY.pack(*call) for call in run.calls]
+            calls, objects = run.calls, run.objects
+            entries += [_ENTRY.pack(*call) for call in calls]
             entries.append(_NO_ENTRY)
-            records.append(_HEAD.pack(addresses.SCRIPT + at, run.ctx, len(run.objects)))
-            records += [_OBJECT.pack(addr, len(data) >> 3) for addr, data in run.objects]
-            records += [data for _, data in run.objects]
+            records.append(_HEAD.pack(addresses.SCRIPT + at, run.ctx, len(objects)))
+            body = record + _HEAD.size + _OBJECT.size * len(objects)
+            end = body
+            for addr, data in objects:
+                size = len(data)
+                end += size
+                records.append(_OBJECT.pack(addr, size >> 3))
+            records += [data for _, data in objects]
             records.append(_NOTHING_YET)
-            body = record + _HEAD.size + _OBJECT.size * len(run.objects)
-            size = sum([len(data) for _, data in run.objects])
-            places.append((at, len(run.calls), body, size))
-            at += (len(run.calls) + 1) * ENTRY_SIZE
-            record = body + size + OUT_SIZE
+            places.append((at, len(calls), body, end - body))
+            at += (len(calls) + 1) * ENTRY_SIZE
+            record = end + OUT_SIZE
         if record > len(self.view):
             return False
         self.view[_ENTRIES:first] = b"".join(entries)
