@@ -3,6 +3,7 @@
       [endbr64] nop [xor eax, eax | nop]  push rbp  mov rbp, rsp  [endbr64] [sub rsp, stack]
       [count of tail calls]  push ...  [sub rsp, outgoing area]
 
+An exception callback begins with `mov rsp, rsi`, `mov rbp, rdx`, pops and `mov rsp, rbp` in place of the first two.
 What begins otherwise has a frame of its own kind: of that, only what the convention says is known.
 """
 
@@ -39,9 +40,10 @@ def recognise(insns: Sequence[Insn]) -> Prologue | None:
         at += 1
     if not any(one.name == "nop" for one in insns[:at]):  # where a trampoline can be attached
         return None
-    if [(one.name, one.text) for one in insns[at : at + 2]] != [("push", "rbp"), ("mov", "rbp, rsp")]:
+    entry = _entry([(one.name, one.text) for one in insns[at : at + _LONGEST]])
+    if not entry:
         return None
-    at += 2
+    at += entry
     if insns[at : at + 1] and insns[at].name == "endbr64":
         at += 1
     stack = _subtracted(insns[at : at + 1]) if insns[at : at + 1] and insns[at].size == _WIDE else 0
@@ -59,6 +61,18 @@ def recognise(insns: Sequence[Insn]) -> Prologue | None:
     outgoing = _subtracted(insns[at : at + 1])
     at += bool(outgoing)
     return Prologue(insns[at].off if at < len(insns) else 0, stack, tuple(saved), outgoing)
+
+
+def _entry(words: Sequence[tuple[str, str]]) -> int:
+    """Instructions until rbp is the function's own, 0 where they are others. An exception callback takes a frame over."""
+    if tuple(words[:2]) == (("push", "rbp"), ("mov", "rbp, rsp")):
+        return 2
+    if tuple(words[:2]) != (("mov", "rsp, rsi"), ("mov", "rbp, rdx")):
+        return 0
+    pops = 2
+    while pops < len(words) and words[pops][0] == "pop":
+        pops += 1
+    return pops + 1 if words[pops : pops + 1] == [("mov", "rsp, rbp")] else 0
 
 
 def _subtracted(insns: Sequence[Insn]) -> int:

@@ -85,6 +85,8 @@ MUTANTS: Final = (
     Mutant("give-back-late", "return", "add rsp behind the pops", "callee-saved", _EPILOGUE, f.head(f.give_back_late)),
     Mutant("later-exit-no-give-back", "return", "later exits jump behind the add rsp", "callee-saved", _EXIT, f.later_exit(f.skip_give_back)),
     Mutant("later-exit-no-pops", "return", "later exits jump behind the pops", "callee-saved", _EXIT, f.later_exit(f.only_leave)),
+    Mutant("unwound-from-outgoing", "return", "an exception takes saved registers back from the outgoing area", "callee-saved", ("jit.layout:frame",), f.unwound_without_outgoing),
+    Mutant("exception-saves-used-only", "register", "a main program that throws saves only the registers it uses", "callee-saved", _PLAN, f.boundary_saves_what_it_uses),
     Mutant("no-leave", "return", "epilogue without leave", "rsp", _EPILOGUE, f.head(f.without(bytes.fromhex("c9")))),
     Mutant("pops-its-arguments", "return", "ret 8 instead of ret", "rsp", _EPILOGUE, f.head(f.pops_its_arguments)),
     Mutant("direction-flag-left", "return", "direction flag set when a function returns", "direction-flag", _EPILOGUE, f.head(f.before_return(bytes.fromhex("fd")))),

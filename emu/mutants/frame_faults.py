@@ -34,6 +34,25 @@ def outgoing_size(size: Callable[[Plan], int]) -> Callable[[Any_], Any_]:
     return fault
 
 
+def unwound_without_outgoing(frame: Any_) -> Any_:
+    """Whoever unwinds is told nothing of the outgoing area, and takes saved registers from there."""
+
+    def wrong(*args: Any, **more: Any) -> Any:
+        return replace(frame(*args, **more), outgoing_size=0)
+
+    return wrong
+
+
+def boundary_saves_what_it_uses(plan: Any_) -> Any_:
+    """A main program that throws saves no more registers than any other function."""
+
+    def wrong(sub: Any, *args: Any, **more: Any) -> Plan:
+        right: Plan = plan(replace(sub, is_exception_boundary=False), *args, **more)
+        return replace(right, sub=sub)
+
+    return wrong
+
+
 def sized_by_first_call(make: Any_) -> Any_:
     """The outgoing area is as large as the first call of the function needs."""
 

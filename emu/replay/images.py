@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bpf import isa
 from bpf.errors import InputError
 from bpf.request import parse_request
 from bpf.verified import Rejected, Verified
@@ -15,6 +16,7 @@ from emu.replay.records import masked, outcome_checks
 from jit.image import Image
 
 NOTHING = "no native code is recorded"
+HIDDEN = "its numbers are hidden, addresses among them"
 
 
 @dataclass(slots=True)
@@ -26,7 +28,10 @@ class _Maker:
     made: Made | None = None
 
     def make(self, verified: Verified) -> Image:
-        """Raises InputError when the code does not fit the program."""
+        """Raises InputError when the code does not fit the program, or hides addresses."""
+        loads = any(verified.insns[slot].code != isa.OP_CALL for slot in verified.symbols)
+        if "blinded" in self.record and (verified.program.maps or loads):
+            raise InputError(verified.program.name, "", HIDDEN)
         self.made = image_of(verified, recording.read(self.what, self.record))
         return self.made.image
 
@@ -51,8 +56,6 @@ def replay_image(pipeline: Pipeline, record: object, what: str) -> Replayed:
         request = parse_request(_request(record), what)
     except InputError as error:
         return without(str(error))
-    if "blinded" in record and request.program.maps:
-        return without("its numbers are hidden, the addresses of maps among them")
     maker = _Maker(what, record)
     case = pipeline.run(request, make=maker.make)
     if isinstance(case.verdict, Rejected):

@@ -195,11 +195,13 @@ class Conversation:
     def _throw(self, row: Row) -> bool:
         """bpf_throw: all activations are left, and the exception callback goes on in the frame of the main program."""
         try:
-            way = exceptions.way_out(self.code.main, self.code, self.machine.stack, row.args[0])
+            gates = self.machine.gates
+            rsp = (gates.shadow(0).rsp if gates.depth else row.rsp) + 8  # behind the return address
+            way = exceptions.way_out(self.code, self.machine.stack, row.args[0], rsp)
         except HelperTrap as trap:
             return self._end(trap.kind, trap.why, row.site)
         self.close()
-        self.machine.gates.unwind(entry_rsp())
+        gates.unwind(entry_rsp())
         if self._watch is not None:
             self._watch.thrown()
         registers = {"rsp": row.rsp, **way.registers}

@@ -66,7 +66,8 @@ class Site:
         return bpf_text(program, self.insn)
 
 
-def _usual(function: Function) -> bool:
+def usual(function: Function) -> bool:
+    """Whether its frame is of the kernel's kind."""
     image = function.image
     if image is None:
         return True
@@ -87,7 +88,7 @@ class CodeMap:
     @cached_property
     def usual(self) -> bool:
         """Whether all frames are of the kernel's kind."""
-        return all(map(_usual, self.functions))
+        return all(map(usual, self.functions))
 
     @cached_property
     def numbers(self) -> dict[int, int]:
