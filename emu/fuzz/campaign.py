@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from bpf.errors import InputError, InternalError
+from bpf.errors import BpfemuError, InputError, InternalError
 from emu.fuzz.executors import Executor
 from emu.fuzz.finding import Finding
 from emu.fuzz.state import Kept, Line, State
@@ -43,7 +43,8 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it. programs: of `kept`, by the name of the entry. stopped: before a limit was reached."""
+    """What came of it. programs: of `kept`, by the name of the entry. stopped: from outside; waiting: groups of complaints
+    of which some have not been reduced for that reason."""
 
     config: Config
     state: State
@@ -127,8 +128,7 @@ class Campaign:
         texts = [program.text for name, program in self.programs.items() if name not in held]
         early = [found for answer in self._early.values() for found in answer.found]
         tasks = [*self.state.candidates(), *(Shrink(one.number, one.finding, one.group) for one in early)]
-        plain = (replace(task, plain=True) for task in tasks[:PRINTED])
-        return texts + [plainly(self.config, task).text for task in plain]
+        return texts + [self._as_made(replace(task, plain=True)).text for task in tasks[:PRINTED]]
 
     # ------------------------------------------------------------ out
 
@@ -222,13 +222,24 @@ class Campaign:
         if not task.plain:
             self.executor.submit(replace(task, plain=True))
             return
+        self._reducing.discard(task.group)
+        self._keep(self._wordless(task))
+
+    def _as_made(self, task: Shrink) -> Shrunk:
+        """Written down here, without a worker."""
+        try:
+            return plainly(self.config, task)
+        except BpfemuError:
+            return self._wordless(task)
+
+    def _wordless(self, task: Shrink) -> Shrunk:
         config, finding = self.config, task.finding
         generator = config.generator(task.number)
         sample = f"{generator}-{config.seed}-{task.number}"
         text = f"; {task.group}\n; {finding.message}\n; case {sample}, whose program cannot be written down\n"
-        name = file_name(finding, sample)
-        self._reducing.discard(task.group)
-        self._keep(Shrunk(task, finding, task.group, name, generator, 0, 0, text, "", reduced=False))
+        return Shrunk(
+            task, finding, task.group, file_name(finding, sample), generator, 0, 0, text, "", reduced=False
+        )
 
     def _killer(self, task: Chunk) -> Counted:
         tally = Tally()
@@ -239,20 +250,17 @@ class Campaign:
     # ------------------------------------------------------------ before and after
 
     def _tidy(self) -> None:
-        """Where an earlier part was killed between two steps: files that should be gone, and those that should be there."""
-        if self.store is None:
-            return
-        self.store.forget(self.state.dropped())
+        """Remove files that an earlier part, killed between two steps, has left."""
+        if self.store is not None:
+            self.store.forget(self.state.dropped())
 
     def _stopgaps(self) -> None:
         """Keep one finding, as it was generated, of each group of which none has been reduced yet."""
         for group in list(self.state.groups.values()):
             task = group.candidate
             if task is not None and not group.entries and group.stopgap is None:
-                self._keep(
-                    plainly(self.config, Shrink(task.number, task.finding, task.group, plain=True)),
-                    stopgap=True,
-                )
+                plain = Shrink(task.number, task.finding, task.group, plain=True)
+                self._keep(self._as_made(plain), stopgap=True)
 
     def _program(self, kept: Kept) -> Program:
         """The files of a finding that an earlier part of the campaign has written."""

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from typing import Any, Final
 
 from bpf.errors import InputError
@@ -19,6 +20,7 @@ from emu.fuzz.worker import Worker
 
 ALLOWED: Final = 1  # deaths of workers that a task may cause, and is given to another all the same
 CONNECT: Final = 20.0  # seconds
+COUNTED: Final = 1.0  # seconds for which the number of workers is taken for what it was
 
 _lock = threading.Lock()  # engines are not made for two threads of one process
 _workers: dict[Config, Worker] = {}
@@ -35,6 +37,7 @@ class Cluster:
         self._config = config
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._futures: dict[Task, Any] = {}
+        self._threads, self._asked_at = 1, -COUNTED
         self._killed = distributed.scheduler.KilledWorker
         self._stack = contextlib.ExitStack()
         try:
@@ -57,8 +60,12 @@ class Cluster:
     @property
     def workers(self) -> int:
         """Threads that the cluster has now, at least one."""
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
+        now = time.monotonic()
+        if now - self._asked_at > COUNTED:  # the scheduler has to be asked
+            self._asked_at = now
+            with contextlib.suppress(OSError):  # where it is lost, the tasks say so
+                self._threads = max(1, sum(self._client.nthreads().values()))
+        return self._threads
 
     @property
     def asked(self) -> int:
@@ -128,4 +135,7 @@ def _distributed() -> Any:
         import distributed.scheduler  # noqa: PLC0415
     except ImportError:
         raise InputError("--cluster", "", "needs Dask: install bpfemu with the extra `cluster`") from None
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # workers come and go, which is no news
     return distributed

@@ -1,5 +1,6 @@
 """The figures of a campaign that every form of the report shows, and its JSON form (docs/formats.md)."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,7 +23,10 @@ class Numbers:
     def of(cls, result: Result) -> "Numbers":
         """Of a campaign that is over. Takes some seconds where branches were recorded."""
         tally = result.state.tally
-        reached = reach(tally.arcs) if result.config.coverage else ()
+        reached: tuple[Reach, ...] = ()
+        if result.config.coverage:
+            with contextlib.suppress(KeyboardInterrupt):  # who stops a campaign again wants its findings
+                reached = reach(tally.arcs)
         missing = tuple(name for name in ALL_FORMS if name not in tally.forms)
         return cls(result, len(ALL_FORMS) - len(missing), missing, reached, _unmeasured(result, reached))
 
@@ -33,7 +37,9 @@ def _unmeasured(result: Result, reached: Iterable[Reach]) -> str:
     if not available():
         return "not measured: the package coverage is not installed"
     if not reached:
-        return "not measured: no case was recorded"
+        return (
+            "not measured: no case was recorded" if not result.state.tally.arcs else "stopped while counting"
+        )
     return "the verifier runs as machine code, whose branches nobody sees" if compiled() else ""
 
 

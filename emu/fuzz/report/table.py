@@ -95,5 +95,7 @@ def _remarks(out: Console, numbers: Numbers, folder: str | None) -> None:
     more = result.state.unexplained()
     if more:
         say(out, f"{more:,} complaints more are like these, but have not been reduced", "dim")
+    if result.waiting:
+        say(out, f"{result.waiting} kinds of complaints were still being reduced", "dim")
     if result.stopped and folder is not None:
         say(out, plain(f"the same command with --out {folder} goes on from here"))
