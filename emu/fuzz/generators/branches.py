@@ -195,7 +195,7 @@ def _rounds(body: Body, counter: int | None) -> None:
     head = len(code.rows)
     out = code.jump(isa.OP_MAY_GOTO)
     before = body.known()
-    if draw.random() < 0.5:
+    if counter is not None and draw.random() < 0.5:
         alu(body)
     if counter is None:
         code.back(head)

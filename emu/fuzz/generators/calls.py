@@ -46,7 +46,7 @@ def _plan(draw: Draw) -> Plan:
     plan = Plan(draw, prog_type)
     plan.packet_loads = prog_type == "sched_cls" and draw.random() < 0.15
     plan.may_gotos = 2 if draw.random() < 0.12 else 0
-    plan.endless = 1 if plan.may_gotos and draw.random() < 0.04 else 0
+    plan.endless = 1 if plan.may_gotos and draw.random() < 0.08 else 0  # each takes seconds
     plan.addresses = prog_type != "raw_tracepoint" or draw.random() < 0.4
     plan.shows = draw.random() < 0.3
     tails = prog_type != "raw_tracepoint" and draw.random() < 0.06
@@ -164,7 +164,8 @@ def _target(plan: Plan) -> Program:
 def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
     draw = plan.draw
     signature = plan.functions[number]
-    body = Body(plan, signature, draw.below(16) << 6, depth, plain)
+    keep = draw.below(16) | plan.packet_loads  # packet loads want r6
+    body = Body(plan, signature, keep << 6, depth, plain)
     on_chain = plan.progs is not None and number < 2
     enter(body)
     later = plan.functions[number + 1 :]

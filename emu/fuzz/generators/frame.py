@@ -15,7 +15,7 @@ def enter(body: Body) -> None:
     draw, code, signature = body.draw, body.code, body.signature
     _given(body)
     for reg in REGS[body.keep]:
-        if draw.random() < 0.2:
+        if draw.random() < 0.2 and not (reg == 6 and body.plan.packet_loads):
             body.loaded |= 1 << reg
     if body.depth:
         _use_stack(body)

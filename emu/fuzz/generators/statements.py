@@ -67,7 +67,14 @@ PLAIN: Sequence[Statement] = (
 
 
 def plain(body: Body) -> None:
-    """One statement without calls."""
+    """One statement without calls. What few programs are to have at all is more frequent in those."""
+    plan = body.plan
+    if plan.may_gotos > 0 and plan.draw.random() < 0.1:
+        may_goto(body)
+        return
+    if plan.packet_loads and plan.draw.random() < 0.06:
+        packet_load(body)
+        return
     PLAIN[int(body.draw.random() * len(PLAIN))](body)
 
 
