@@ -129,7 +129,7 @@ def test_the_address_of_a_removed_function(exam: Exam) -> None:
     """It is that of whatever comes next, and nobody calls it; all other arguments still count."""
     verified = exam.verified
     assert verified is not None
-    start = verified.subprogs[1].start
+    start = verified.program.func_info[1].insn
     gone = replace(verified, origin=tuple(at for at in verified.origin if at < start))
     call = CallRecord(3, "bpf_loop", "helper", (1, 0x100, 5), (None, Pointer("func", 1, 0), None))
     other = replace(call, args=(1, 0x200, 5), shown=(None, Pointer("func", 2, 0), None))
