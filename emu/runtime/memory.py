@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from bpf.errors import InternalError
 
 PAGE = 4096
-_ZEROS = memoryview(bytes(1 << 20))
+ZEROS = memoryview(bytes(1 << 20))
 
 # name -> (guest address, bytes reserved). Packets lie below 4 GiB, because the UAPI context has 32-bit pointers.
 # No two begin at the same page number modulo 64: a processor that looks pages up by these bits keeps them all.
@@ -86,7 +86,7 @@ class Arena:
         if self.used > 1 << 20:
             self.host.madvise(mmap.MADV_DONTNEED, 0, -(-self.used // PAGE) * PAGE)
         elif self.used:
-            self.view[: self.used] = _ZEROS[: self.used]
+            self.view[: self.used] = ZEROS[: self.used]
         self.used = 0
 
 
@@ -139,10 +139,14 @@ class Memory:
 
     def reset(self) -> None:
         """Forget all objects and zero what they used."""
-        self._bases.clear()
-        self._regions.clear()
+        self.forget()
         for arena in self.arenas.values():
             arena.reset()
+
+    def forget(self) -> None:
+        """Forget all objects, whatever is in them."""
+        self._bases.clear()
+        self._regions.clear()
 
     def clear(self, arenas: tuple[str, ...]) -> None:
         """Forget the objects of these arenas and zero what they used; all others stay."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
-from emu.runtime.memory import PAGE, Memory, Region
+from emu.runtime.memory import PAGE, ZEROS, Memory, Region
 from emu.sandbox import addresses, entry, forbidden, gates, native, script, stubs
 from emu.sandbox.control import Control
 from emu.sandbox.gates import Gates
@@ -52,11 +52,14 @@ class NativeMemory(Memory):
         """Forget all objects but the stack; every byte of every arena is zero again."""
         for arena in self.arenas.values():
             edge = -(-arena.used // PAGE) * PAGE
+            if edge > len(ZEROS):
+                edge = 0
             if edge < arena.size:
                 arena.host.madvise(mmap.MADV_DONTNEED, edge, arena.size - edge)
-            if arena.used < edge:
-                arena.view[arena.used : edge] = bytes(edge - arena.used)
-        super().reset()
+            if edge:
+                arena.view[:edge] = ZEROS[:edge]
+            arena.used = 0
+        self.forget()
         self.add(self._stack)
 
 
