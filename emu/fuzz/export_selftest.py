@@ -8,6 +8,7 @@ Knows what test_loader gives a program (64 zero bytes, flags), and what C can sa
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Final
 
 from bpf import isa, progtypes
@@ -29,6 +30,7 @@ FLAGS: Final = {
     1 << 3: "BPF_F_TEST_STATE_FREQ",
     1 << 7: "BPF_F_TEST_REG_INVARIANTS",
 }
+WIDTH: Final = 100
 DATA: Final = (None, bytes(64))  # what a packet program finds in test_loader's run
 MMAPABLE: Final = 1 << 10
 _RESERVED: Final = frozenset(
@@ -380,4 +382,4 @@ def _comment(finding: Finding | None) -> Sequence[str]:
     if finding is None:
         return ()
     text = f"{finding.oracle}: {finding.kind}: {finding.message}".replace("*/", "* /")
-    return (f"/* {text} */",)
+    return ("/*", *(f" * {line}" for line in wrap(text, WIDTH - 3)), " */")

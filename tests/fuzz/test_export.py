@@ -80,7 +80,7 @@ def test_objects_hold_the_same_instructions(name: str) -> None:
 def test_the_finding_is_a_comment(pipeline: Pipeline) -> None:
     finding = Finding("engines", "retval", "retval: 1 */ 2")
     texts = exported("selftest", load("refused"), pipeline, finding)
-    assert "\n/* engines: retval: retval: 1 * / 2 */\n" in texts["refused.c"]
+    assert "\n/*\n * engines: retval: retval: 1 * / 2\n */\n" in texts["refused.c"]
     (data,) = exported("conformance", load("plain"), pipeline, finding).values()
     assert data.startswith("# plain\n# engines: retval\n-- asm\n")
     (made,) = exported("request", load("calls"), pipeline, finding).values()

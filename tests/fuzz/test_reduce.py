@@ -86,7 +86,7 @@ def test_a_call_with_stack_arguments() -> None:
 
     assert code(reduced(CALLS, calls)) == [
         "u64 main(void):",
-        "*(u64 *)(r11 -8) = 0",
+        "*(u64 *)(r11 -8) = 6",
         "call inner",
         "exit",
         "static u64 inner(u64 a, u64 b, u64 c, u64 d, u64 e, u64 f):",
@@ -158,7 +158,7 @@ def test_kfuncs_become_simpler_ones() -> None:
     """
     result = reduced(text, lambda request, _: any(ref.name > "okf_sum5" for ref in request.program.kfuncs))
     assert [ref.name for ref in result.request.program.kfuncs] == ["okf_sum6"]
-    assert [line for line in code(result) if "r11" in line] == ["*(u64 *)(r11 -8) = 0"]
+    assert [line for line in code(result) if "r11" in line] == ["*(u64 *)(r11 -8) = 6"]
     assert result.insns_after == 8
 
 

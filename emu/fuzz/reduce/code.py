@@ -260,6 +260,16 @@ def offsets(search: Search, name: str) -> None:
     each(search, name, change)
 
 
+def numbered(draft: Draft, only: int | None = None) -> Draft:
+    """With the number of the argument for each 0 that is stored as a stack argument, or for the one at `only`."""
+    items = list(draft.items)
+    for index, item in enumerate(items):
+        slot = flow.stored_slot(item)
+        if only in (None, index) and slot is not None and item.insn.cls == isa.ST and not item.insn.imm:
+            items[index] = replace(item, insn=replace(item.insn, imm=slot + isa.MAX_REG_ARGS + 1))
+    return draft.with_items(items)
+
+
 def pairs(search: Search, name: str) -> None:
     """Two instructions at once, which only make sense together."""
     draft = search.draft(name)

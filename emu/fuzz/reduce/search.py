@@ -82,14 +82,14 @@ class Search:
         """As `attempt`, with another version of one program."""
         return draft is not None and self.attempt(self.state.with_draft(name, draft))
 
-    def attempt(self, state: State) -> bool:
-        """Take this state if it is smaller and shows the same fault."""
+    def attempt(self, state: State, *, smaller: bool = True) -> bool:
+        """Take this state if it is smaller (unless that is not asked for) and shows the same fault."""
         if self.stopped:
             return False
         if self.tidies:
             state = self._tidied(state)
         weight = weigh(state)
-        if weight >= self._weight or not self._worth_it(state):
+        if (smaller and weight >= self._weight) or not self._worth_it(state, again=not smaller):
             return False
         if self.tried >= self.budget.candidates:
             self.stopped = "candidates"
@@ -107,8 +107,8 @@ class Search:
         self.taken += 1
         return True
 
-    def _worth_it(self, state: State) -> bool:
-        """Whether a state can be put together, is of good shape, and was not tried before."""
+    def _worth_it(self, state: State, *, again: bool) -> bool:
+        """Whether a state can be put together, is of good shape, and was not tried before (unless it may be)."""
         if not all(draft.items for draft in state.drafts.values()):
             return False
         if self.shaped and not all(well_formed(draft) for draft in state.drafts.values()):
@@ -117,7 +117,7 @@ class Search:
         if made is None:
             return False
         mark = _mark(*made)
-        if mark in self._seen:
+        if mark in self._seen and not again:
             return False
         self._seen.add(mark)
         return True
