@@ -74,7 +74,8 @@ class Owners:
         shape = self.shape
         arguments = _WORD * shape.incoming
         if self.kernel > arguments:
-            yield Row(arguments, self.kernel - arguments, "kernel", f"frame of {self.by or 'the kernel'}")
+            yield Row(self.kernel - _WORD, _WORD, "link", f"return address of {self.by}")
+            yield Row(arguments, self.kernel - arguments - _WORD, "kernel", f"frame of {self.by}")
         for number in range(shape.incoming - 1, -1, -1):
             param = shape.params[number + 6] if number + 6 < len(shape.params) else ""
             yield Row(_WORD * number, _WORD, "caller", f"argument {number + 7} of {shape.name}", param)

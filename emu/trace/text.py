@@ -316,6 +316,11 @@ def _stack_words(
 ) -> None:
     """The words of a row, but for those that an inner function calls its own arguments; what nobody wrote is left out."""
     one, untouched = trace.activations[activation], 0
+    if row.kind == "kernel":
+        table.add_row(
+            "...", "", "", "", _owner(f"{_many(row.size // _WORD, 'word')}: {row.what}", row, None, False)
+        )
+        return
     for off in range(row.off + row.size - _WORD, row.off - 1, -_WORD):
         addr = one.cfa + off
         if top is not None and addr < top:

@@ -176,16 +176,21 @@ function changedArgument(step, place, state) {
 
 function showStack(step, state) {
   const rows = [], all = $("#all").checked;
-  let activation = null, untouched = 0;
+  let activation = null, untouched = 0, why = "";
   const flush = () => {
-    if (untouched) rows.push(make("tr", { class: "none" }, make("td"), make("td"), make("td", { colspan: 2 }, "⋯ " + untouched + (untouched === 1 ? " word" : " words") + " nobody wrote to")));
+    if (untouched) rows.push(make("tr", { class: "none" }, make("td"), make("td"), make("td", { colspan: 2 }, "⋯ " + untouched + (untouched === 1 ? " word" : " words") + why)));
     untouched = 0;
   };
   for (const word of stackWords(state)) {
     const value = wordAt(state, word.addr), slot = word.frame + (word.off + 16 < 0 ? "" : "+") + (word.off + 16);
     const want = word.kind === "stack" ? state.slots[slot] : undefined;
     const changed = step.words && word.addr in step.words, parts = state.marks.includes("fp" + slot);
-    if (word.kind === "stack" && !all && !changed && !parts && value === FILL && (want === undefined || want === FILL)) {
+    const idle = word.kind === "stack" && !changed && !parts && value === FILL && (want === undefined || want === FILL);
+    if (!all && (idle || word.kind === "kernel")) {
+      const reason = idle ? " nobody wrote to" : ": " + word.what;
+      if (reason !== why) flush();
+      why = reason;
+      if (!untouched && word.activation !== activation) rows.push(frameRow(trace.activations[(activation = word.activation)]));
       untouched += 1;
       continue;
     }
