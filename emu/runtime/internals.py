@@ -24,6 +24,17 @@ def _loader(size: int) -> Callable[..., int]:
     return load
 
 
+def _cached_loader(size: int) -> Callable[..., int]:
+    """The variant that is told where the first bytes of the packet are; what it loads is the same."""
+    load = _loader(size)
+
+    def cached(world: "World", skb: int, data: int, headlen: int, off: int) -> int:
+        del data, headlen
+        return load(world, skb, off)
+
+    return cached
+
+
 def timed_may_goto(world: "World", counter: int) -> int:
     """arch_bpf_timed_may_goto: a new count of rounds for the loop whose {count, timestamp} pair is at `counter`.
 
@@ -45,6 +56,9 @@ def htab_lookup_elem(world: "World", map_addr: int, key: int) -> int:
 
 
 INTERNALS: dict[str, tuple[int, Callable[..., int]]] = {
+    "bpf_skb_load_helper_8": (4, _cached_loader(1)),
+    "bpf_skb_load_helper_16": (4, _cached_loader(2)),
+    "bpf_skb_load_helper_32": (4, _cached_loader(4)),
     "bpf_skb_load_helper_8_no_cache": (2, _loader(1)),
     "bpf_skb_load_helper_16_no_cache": (2, _loader(2)),
     "bpf_skb_load_helper_32_no_cache": (2, _loader(4)),

@@ -17,6 +17,8 @@ from emu.compare import compare, without_inlined
 from emu.foreign import image_of
 from emu.pipeline import Options, Pipeline
 from emu.replay.images import replay_image
+from emu.sandbox import stubs
+from emu.sandbox.callees import callee_of
 from jit.image import Image
 from tests.emu.conftest import Command
 from verifier import verify
@@ -152,10 +154,31 @@ def test_replay_of_images_as_a_table(bpfemu: Command, tmp_path: Path) -> None:
 # ---- rarer code
 
 
+@cache
+def rarer() -> list[dict[str, Any]]:
+    with gzip.open(FIXTURES / "jit" / "recorded.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_every_function_that_images_call_is_there() -> None:
+    """A stub with its semantics, or code of its own; aliases apart, which are names of the same place."""
+    names = {min(found, key=len) for record in rarer() for found in record["calls"].values()}
+    jited = [
+        one for family in golden().values() for record in family for one in record["expect"].get("jited", ())
+    ]
+    names |= {
+        call["target"] for one in jited for call in one["calls"] if not call["target"].startswith("func#")
+    }
+    known = {name for name in names if name in stubs.NATIVE or callee_of(name).kind != "unknown"}
+    tables = {"__x86_indirect_thunk_array", "__x86_indirect_jump_thunk_array"}
+    assert names - known <= tables
+    assert len(known) > 30
+    assert {callee_of(f"bpf_skb_load_helper_{bits}").nargs for bits in (8, 16, 32)} == {4}
+
+
 def test_rarer_images(pipeline: Pipeline) -> None:
     """Exceptions with and without a callback, tail calls, may_goto, packet loads, blinded numbers, all mitigations."""
-    with gzip.open(FIXTURES / "jit" / "recorded.jsonl.gz", "rt", encoding="utf-8") as lines:
-        records = [json.loads(line) for line in lines]
+    records = rarer()
     chosen = [one for one in records if not one["name"].startswith(("arena", "gotox", "priv", "maygoto"))][
         ::5
     ]
