@@ -9,6 +9,7 @@ from typing import Final
 from emu.gdb.protocol import PACKET_SIZE
 from emu.gdb.registers import REGISTERS
 from emu.gdb.target import Target
+from emu.sandbox.addresses import PAGE
 from emu.sandbox.debug import Access as Kind
 
 WATCHES: Final[dict[str, tuple[Kind, bytes]]] = {
@@ -127,6 +128,8 @@ class Access:
             return b"OK"
         if kind not in WATCHES:
             return b""
+        if not 0 < size <= PAGE or addr + size > _WORD:
+            raise PacketError(INVALID, f"{size} bytes cannot be watched")
         self._machine.watch(addr, size, WATCHES[kind][0])
         return b"OK"
 

@@ -260,7 +260,7 @@ class DebugMachine(Machine):
     def watch(self, addr: int, size: int, access: Access) -> None:
         """Stop behind each instruction that touches [addr, addr + size)."""
         one = _Watched(addr, size, access)
-        if one in self._watches or not 0 < size <= addresses.PAGE:
+        if one in self._watches:
             return
 
         def touched(write: bool, at: int, length: int) -> None:

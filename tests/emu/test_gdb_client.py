@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 
 from bpf.program import RunInput
+from bpf.verified import Verified
 from emu.foreign import Theirs
 from emu.gdb.server import HOST, Channel
+from emu.layout import layout_for
 from emu.load import load_file
+from jit import compile_program, place
 from tests.emu.gdb_kit import CALLBACK, SECONDS, TEXTS, Served, gdb_says, request_of
+from verifier import verify
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "debug.md"
 FOREIGN = Path(__file__).parents[2] / "fixtures" / "foreign"
 OBJECTS = Path(__file__).parents[2] / "fixtures" / "objects"
 REVERSE = load_file(str(TEXTS / "reverse12.bpf"))[0].request
@@ -350,3 +355,21 @@ def test_the_end_of_gdb_lets_the_program_run_on(gdb: str, tmp_path: Path) -> Non
     with Served(REVERSE, tmp_path) as served:
         gdb_says(gdb, served, "break reverse12", "continue")
     assert served.r0 == 364
+
+
+def test_the_session_of_the_documentation(gdb: str, tmp_path: Path) -> None:
+    verified = verify(REVERSE.program)
+    assert isinstance(verified, Verified)
+    image = compile_program(verified)
+    code = bytearray(b"".join(place(image, layout_for(image))))
+    assert code[0xD4] == 0xA0
+    code[0xD4] = 0xA8
+    (tmp_path / "theirs.bin").write_bytes(code)
+    session = DOCUMENT.read_text().partition("## A session")[2].partition("\n## ")[0]
+    shown = [line[4:] for line in session.splitlines() if line.startswith("    ")]
+    shown = shown[shown.index("main (ctx=0xffff888001010000) at reverse12.bpf.s:3") :]
+    commands = [line.removeprefix("(gdb) ") for line in shown if line.startswith("(gdb)")]
+    with Served(REVERSE, tmp_path, make=Theirs(str(tmp_path / "theirs.bin"), {}).make) as served:
+        said = gdb_says(gdb, served, *commands).replace("out.bpf.s", "reverse12.bpf.s").splitlines()
+    for line in shown:
+        assert line in said or line.strip() in ("", "...") or line.startswith("(gdb)"), line

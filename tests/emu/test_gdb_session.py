@@ -244,6 +244,13 @@ def test_a_client_sees_what_was_poisoned_behind_a_call(client: Client) -> None:
     assert client.ask(f"m{slot:x},8") == _word(addresses.POISON_WORD + 8).encode()
 
 
+def test_what_cannot_be_watched(client: Client) -> None:
+    for where in ("0,0", "ffffffffffffffff,8", "0,1001"):
+        assert client.ask(f"Z2,{where}") == b"E16", where
+    assert client.ask("Z2,0,8") == b"OK"  # nothing will ever touch it
+    assert client.ask("c") == b"W00"
+
+
 def test_an_interrupt_stops_endless_code(tmp_path: Path) -> None:
     with Served(ENDLESS, tmp_path) as served, Client(served.port) as client:
         client.raw(framed(b"vCont;c"))
