@@ -27,7 +27,8 @@ function showPlace(step, state) {
   const box = $("#here");
   box.replaceChildren(clean(parts.join("  ·  ")));
   const found = trace.findings.filter((one) => one.step === here || one.seen === here);
-  for (const one of found) box.append(make("span", { class: "found" }, (one.step === here ? "" : "seen here: ") + one.kind + ": " + one.text));
+  for (const one of found.slice(0, 4)) box.append(make("span", { class: "found" }, (one.step === here ? "" : "seen here: ") + one.kind + ": " + one.text));
+  if (found.length > 4) box.append(make("span", { class: "found" }, found.length - 4 + " more, in the list"));
   const run = trace.runs[runs - 1];
   const last = run && here === (runs < trace.runs.length ? trace.runs[runs].first : steps.length) - 1 && !(trace.stop !== null && trace.cut);
   if (last) box.append(make("span", { class: "end" }, run.interp === run.sandbox ? "then: " + run.interp : "then: interpreter " + run.interp + "; sandbox " + run.sandbox));
