@@ -14,7 +14,7 @@ _INSN_LINE: Final = re.compile(r"\s*([0-9a-f]+):[\t ]*\S")
 _OPCODE_LINE: Final = re.compile(r"\t(?:[0-9a-f]{2} )*[0-9a-f]{2} ?\Z")
 _LABEL: Final = re.compile(r"(\S.*):\Z")
 _CALL_LINE: Final = re.compile(r"(?:call|jmp)q?\s+(?:\S+\s+)?0x([0-9a-f]+)")
-_KSYM: Final = re.compile(r"bpf_prog_[0-9a-f]{16}_?")
+KSYM: Final = re.compile(r"\Abpf_prog_[0-9a-f]{16}_?")  # in front of a function's name in /proc/kallsyms
 _WHERE: Final = re.compile(r"(.*?)\s*\[file:(.*) line_num:(\d+)(?: line_col:\d+)?\]\Z")
 
 
@@ -41,7 +41,7 @@ class _Function:
 
     def foreign(self) -> Foreign:
         """As a value."""
-        return Foreign(_KSYM.sub("", self.name), bytes(self.code), self.addr, None, (), tuple(self.lines))
+        return Foreign(KSYM.sub("", self.name), bytes(self.code), self.addr, None, (), tuple(self.lines))
 
 
 def looks_like(data: bytes) -> bool:

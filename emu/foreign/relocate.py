@@ -12,6 +12,7 @@ from typing import Final
 from bpf import isa
 from bpf.errors import InputError
 from bpf.verified import Verified
+from emu.against.bpftool import KSYM
 from emu.against.code import FUNCTION, MAP, MAP_ID, Ref
 from emu.foreign.scan import Field, Scan
 from jit.image import NativeFunction, Reloc
@@ -69,8 +70,8 @@ class Names:
                 self.values[addr] = maps[name.removeprefix(VALUES)]
             elif name in maps:
                 self.maps[addr] = maps[name]
-            elif name in functions:
-                self.functions.setdefault(addr, functions[name])
+            elif (plain := KSYM.sub("", name)) in functions:
+                self.functions.setdefault(addr, functions[plain])
             else:
                 self.symbols[addr] = name
                 self.homes.setdefault(name, addr)
