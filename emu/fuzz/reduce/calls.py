@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bpf import isa
+from bpf.btf_types import STATIC
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.proto import CType, FuncProto, Param
@@ -162,9 +163,40 @@ def _simpler_callee(draft: Draft, index: int) -> Iterator[Draft]:
         for other in dict.fromkeys(names)
         if other in KFUNCS and other != known
     ]
+    if count > isa.MAX_REG_ARGS and draft.plain and draft.functions:
+        yield _with_function_for(draft, index, count)
     for call in made:
         yield draft.put(index, call)
         yield _with_zeroes(draft, index).put(index, call)
+
+
+def _with_function_for(draft: Draft, index: int, count: int) -> Draft:
+    """With a new function `r0 = 0; exit` of as many parameters for the kfunc at `index`, and no registers set for it."""
+    end = draft.items[-1].key + 2  # an instruction of two slots may be the last one
+    taken = {function.proto.name for function in draft.functions}
+    name = next(
+        name for name in (f"callee{number or ''}" for number in range(len(taken) + 1)) if name not in taken
+    )
+    params = tuple(Param(letter, U64) for letter in _LETTERS[:count])
+    call = Item(draft.items[index].key, Insn(isa.OP_CALL, src=isa.PSEUDO_CALL), target=end)
+    gone = {index, *_register_arguments(draft, index)}
+    items = [
+        call if at == index else item for at, item in enumerate(draft.items) if at == index or at not in gone
+    ]
+    items += [replace(zero(0), key=end), Item(end + 1, Insn(isa.OP_EXIT))]
+    function = Function(end, FuncProto(name, U64, params), STATIC)
+    return replace(draft.with_items(items), functions=(*draft.functions, function))
+
+
+def _register_arguments(draft: Draft, index: int) -> Iterator[int]:
+    """The instructions right before a call that do nothing but put something into r1 to r5."""
+    for at in range(index - 1, -1, -1):
+        item = draft.items[at]
+        if item.insn.code == isa.OP_CALL or item.branches:
+            return
+        register = writes_one(item.insn)
+        if register is not None and 0 < register <= isa.MAX_REG_ARGS:
+            yield at
 
 
 def _with_zeroes(draft: Draft, index: int) -> Draft:
