@@ -58,6 +58,13 @@ class Alignment:
             for start in starts
             if (number := code.holder(name, start)) >= 0
         }
+        # Nobody calls these, and the kernel makes their addresses some number or other.
+        self._dropped = {
+            (name, function_address(start))
+            for name, starts in code.starts.items()
+            for start in starts
+            if code.holder(name, start) < 0
+        }
         self._regs: tuple[int, ...] = ()
         self._words: dict[int, int] = {}
         self._frames: tuple[tuple[int, int], ...] | None = None
@@ -219,14 +226,15 @@ class Alignment:
         return self._words.get(addr, _FILL_WORD)
 
     def _same(self, want: int | None, have: int, moment: native.Moment, mine: reference.Moment) -> bool:
-        """Whether a native value is what the reference has. An undefined one may be anything."""
+        """Whether a native value is what the reference has. What is undefined may be anything."""
         if want is None or want == have:
             return True
         below = STACK_TOP - want
         if 0 <= below < len(moment.fps) * STACK_SPACING:
             frame, off = divmod(below, STACK_SPACING)
             return moment.fps[frame] - off == have
-        return self._pointers.get((mine.program, want)) == have
+        at = (mine.program, want)
+        return at in self._dropped or self._pointers.get(at) == have
 
     def _note(self, moment: native.Moment, mine: reference.Moment, marks: tuple[str, ...]) -> None:
         """The first time that a value parts is a finding, at the instruction before."""
