@@ -57,9 +57,10 @@ def call(
     *,
     symbol: str = "",
     function: int = -1,
+    addend: int = 0,
     arena_args: Sequence[tuple[int, bool]] = (),
 ) -> Emitted:
-    """A call of `symbol`, or of the BPF function with number `function`, which gets the tail-call count.
+    """A call of `symbol`, `addend` bytes behind it, or of the BPF function with number `function`, which gets the tail-call count.
 
     arena_args: (argument 1..5, may be null) of a kfunc that wants kernel addresses of the arena.
     """
@@ -71,7 +72,7 @@ def call(
     if plan.sub.private_stack:
         out.add(_PUSH(ARG6), WORD, x.NAMES64[ARG6])
     _count_depth(out, plan, insn)
-    out.add_field(_CALL, 4, "call", function, symbol, 0, insn)
+    out.add_field(_CALL, 4, "call", function, symbol, addend, insn)
     if plan.sub.private_stack:
         out.add(_POP(ARG6), -WORD, x.NAMES64[ARG6])
     return out

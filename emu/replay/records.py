@@ -216,7 +216,7 @@ def recorded_layout(image: Image, jited: list[dict[str, object]]) -> Layout:
                 found = int.from_bytes(field, "little", signed=True) - reloc.addend
                 symbols[reloc.symbol] = found & isa.U64
             elif reloc.symbol and call is not None:
-                symbols[reloc.symbol] = int(str(call["addr"]), 16)
+                symbols[reloc.symbol] = int(str(call["addr"]), 16) - reloc.addend
             elif reloc.kind in ("map", "mapval") and ptr is not None:
                 add = ptr.get("add", 0)
                 maps[reloc.target] = int(str(ptr["value"]), 16) - (add if isinstance(add, int) else 0)

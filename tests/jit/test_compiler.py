@@ -247,7 +247,7 @@ def _call(src: int, imm: int) -> Insn:
         (Insn(isa.OP_JA, off=5), "jump to insn 6 outside of its function"),
         (Insn(isa.OP_JA, off=-2), "jump to insn -1 outside"),
         (Insn(isa.LD_IMM64, 1), "ld_imm64 without its second slot"),
-        (_call(isa.PSEUDO_CALL, 7), "no function starts at insn 8"),
+        (_call(isa.PSEUDO_CALL, 0), "no function starts at insn 1"),
         (_call(isa.PSEUDO_KFUNC_CALL, 0), "kfunc 0 does not exist"),
         (_call(isa.HELPER_CALL, 99999), "unknown helper 99999"),
         (_call(5, 1), "call of kind 5"),
