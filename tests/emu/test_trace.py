@@ -101,6 +101,30 @@ static long each(void *map, void *key, void *value, void *ctx):
     assert any(row.kind == "kernel" and "bpf_for_each_map_elem" in row.what for row in shapes)
 
 
+def test_addresses_of_functions_that_are_dropped_are_not_compared() -> None:
+    """The kernel makes them some number; nobody can call them."""
+    text = """
+prog syscall name main
+int main(void *ctx):
+    r6 = 0
+    r2 = subprog[never]
+    if r6 == 0 goto out
+    r1 = 1
+    r3 = 0
+    r4 = 0
+    call bpf_loop
+out:
+    r0 = 0
+    exit
+static long never(u32 index, void *ctx):
+    r0 = 0
+    exit
+"""
+    trace = traced_text(text)
+    assert [function.name for function in trace.functions] == ["main"]
+    assert (trace.verdict, trace.findings) == ("agrees", ())
+
+
 Found = tuple[
     str, str, str, int, str
 ]  # program, kind of the first finding, in its text, BPF instruction, native instruction
