@@ -30,7 +30,8 @@ _WORD = struct.Struct("<Q")
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """A call. frames: frame pointers, innermost first; rsp: at the stub; entered: calls of BPF functions before it."""
+    """A call. frames: frame pointers, innermost first; owned: gates of their functions, where that matters; rsp: at the
+    stub; entered: calls of BPF functions before it."""
 
     site: Site | None
     callee: Callee
@@ -39,6 +40,7 @@ class Row:
     rsp: int
     entered: int
     ret: int = 0
+    owned: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +159,8 @@ class Conversation:
             record.rsp,
             self._entered(),
         )
+        if self.code.private:
+            row.owned = frames.owners(self.machine.gates)
         if callee.kind != "internal":
             if self._watch is None:  # precise mode has said so, and where it matters
                 self._violate(checks.passed_nothing(args, 1, site, callee.name))
@@ -326,7 +330,7 @@ class Conversation:
                 row.callee.name,
                 "kfunc" if row.callee.kind == "kfunc" else "helper",
                 row.args,
-                tuple(frames.pointer(arg, row.frames, row.rsp, self.code) for arg in row.args),
+                tuple(frames.pointer(arg, row.frames, row.rsp, self.code, row.owned) for arg in row.args),
                 row.ret,
                 max(len(row.frames) - 1, 0),
                 len(row.args),

@@ -22,6 +22,7 @@ class _Row:
     args: tuple[int, ...]
     frames: tuple[int, ...]
     record: Logged
+    owned: tuple[int, ...] = ()
 
 
 class Entries:
@@ -53,18 +54,22 @@ class Entries:
         self.dropped += pages.lost
         found: list[Violation] = []
         frames = [entry_rsp() - 8]
+        numbers = [0]  # their gates
         for number, record in enumerate(pages.records()):
             function = self._code.behind_gate(record.gate)
             if function is None or function.image is None:
                 continue  # a forged record
-            del frames[record.depth + 1 :]
+            del frames[record.depth + 1 :], numbers[record.depth + 1 :]
+            numbers += [0] * (record.depth + 1 - len(numbers))
             frames += [0] * (record.depth + 1 - len(frames))
             back = number in self._back
             site = self._back[number] if back else self._code.call_site(record.ret, gates.gate(record.gate))
             slots = function.image.verified.subprogs[function.number].in_stack_args
             args = (*record.args[:5], *(record.args[5], *record.words)[:slots])
-            self._rows.append(_Row(site, function, args, tuple(reversed(frames)), record))
+            owned = tuple(reversed(numbers)) if self._code.private else ()
+            self._rows.append(_Row(site, function, args, tuple(reversed(frames)), record, owned))
             frames.append(record.rsp - 8)
+            numbers.append(record.gate)
             if len(found) >= checks.MAX_VIOLATIONS or back:
                 continue
             if site is None and not self._code.is_sibling_call(record.ret):
@@ -87,7 +92,7 @@ class Entries:
             self._start(function),
             function.name,
             row.args,
-            tuple(pointer(arg, row.frames, row.record.rsp, self._code) for arg in row.args),
+            tuple(pointer(arg, row.frames, row.record.rsp, self._code, row.owned) for arg in row.args),
             bisect_right(after, number),
             len(row.frames) - 1,
             row.record.rax,

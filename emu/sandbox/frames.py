@@ -32,11 +32,23 @@ def behind_gates(gates: Gates) -> tuple[int, ...]:
     return (*(entry - 8 for entry in reversed(entered)), entry_rsp() - 8)
 
 
-def pointer(value: int, frames: tuple[int, ...], rsp: int, code: CodeMap) -> Pointer | None:
+def owners(gates: Gates) -> tuple[int, ...]:
+    """The gates of the functions whose frames `behind_gates` gives; the main function's is 0."""
+    return (*reversed(gates.numbers(_MAX_FRAMES)), 0)
+
+
+def pointer(
+    value: int, frames: tuple[int, ...], rsp: int, code: CodeMap, owned: tuple[int, ...] = ()
+) -> Pointer | None:
     """An address in a frame's program stack, or of a function, in terms that no engine owns.
 
-    frames: frame pointers, innermost first; rsp: the lowest address of the innermost one.
+    frames: frame pointers, innermost first; rsp: the lowest address of the innermost one. owned: gates of their
+    functions, where any has its stack in per-CPU memory.
     """
+    for inner, number in enumerate(owned):
+        low, top = code.private.get(number, (1, 0))
+        if low <= value <= top:
+            return Pointer("stack", len(owned) - 1 - inner, value - top)
     if addresses.STACK <= value < TOP:
         low = rsp
         for inner, rbp in enumerate(frames):

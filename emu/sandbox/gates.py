@@ -148,6 +148,11 @@ class Gates:
         at = range(_SHADOW + _E_RSP, _SHADOW + _E_RSP + min(self.depth, most) * ENTRY_SIZE, ENTRY_SIZE)
         return [int.from_bytes(self.view[one : one + 8], "little") for one in at]
 
+    def numbers(self, most: int) -> list[int]:
+        """The gates of the activations behind gates, outermost first; at most so many."""
+        at = range(_SHADOW + _E_GATE, _SHADOW + _E_GATE + min(self.depth, most) * ENTRY_SIZE, ENTRY_SIZE)
+        return [int.from_bytes(self.view[one : one + 8], "little") for one in at]
+
     @property
     def count(self) -> int:
         """Calls in the log."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 
+from bpf import isa
 from bpf.errors import InputError
 from bpf.program import Program
 from emu.native import bpf_text
@@ -16,6 +17,7 @@ from emu.sandbox import addresses, gates
 from emu.sandbox.callees import callee_of
 from emu.sandbox.machine import Machine
 from jit.image import Image, Layout, NativeFunction
+from jit.layout import private_stack_symbol
 from jit.place import place
 
 _ALIGN = 16
@@ -89,6 +91,21 @@ class CodeMap:
     def usual(self) -> bool:
         """Whether all frames are of the kernel's kind."""
         return all(map(usual, self.functions))
+
+    @cached_property
+    def private(self) -> dict[int, tuple[int, int]]:
+        """Program stacks in per-CPU memory, (lowest address, r10), by the number of the function's gate."""
+        out = {}
+        for number, one in enumerate(self.gated):
+            assert one.image is not None
+            sub = one.image.verified.subprogs[one.number]
+            if sub.private_stack:
+                for reloc in one.image.functions[one.number].relocs:
+                    if reloc.symbol == private_stack_symbol(sub):
+                        field = one.code[reloc.off : reloc.off + reloc.size]
+                        top = int.from_bytes(field, "little", signed=True) & isa.U64
+                        out[number] = top - -(-sub.stack_depth // 8) * 8, top
+        return out
 
     @cached_property
     def numbers(self) -> dict[int, int]:

@@ -211,6 +211,12 @@ class Machine:
             at = addr - addresses.DATA
             self._data_host[at : at + 8] = value.to_bytes(8, "little")
 
+    def fill_variable(self, low: int, high: int) -> None:
+        """Make [low, high) of the kernel's variables what a fresh stack is filled with."""
+        size = high - low
+        if addresses.DATA <= low <= high <= addresses.DATA + addresses.DATA_SIZE:
+            self._data_host[low - addresses.DATA : high - addresses.DATA] = self._fill[:size]
+
     def stack_word(self, at: int) -> bytes:
         """The eight bytes at offset `at` of the native stack."""
         return bytes(self.stack[at : at + 8])

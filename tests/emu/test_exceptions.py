@@ -97,3 +97,19 @@ def test_what_a_caller_wrote_stays(pipeline: Pipeline, tmp_path: Path) -> None:
     )
     case = run(pipeline, tmp_path, text.replace("r10 - 512", "r10 - 496"))
     assert r0(case) == 7 + 5 + 5
+
+
+def test_pointers_into_stacks_in_per_cpu_memory(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Private stacks: a pointer is a frame and an offset in both engines, and what nobody wrote is the same."""
+    file = tmp_path / "p.bpf"
+    file.write_text(
+        "prog raw_tracepoint\n\nint main(u64 *ctx):\n    *(u64 *)(r10 - 200) = 5\n    r1 = r10\n    r1 += -200\n    call f\n    exit\n\n"
+        "static long f(u64 *p):\n    *(u64 *)(r10 - 128) = 7\n    r2 = r10\n    r2 += -128\n    r1 = *(u64 *)(r1 + 0)\n    call g\n    exit\n\n"
+        "static long g(long a, u64 *q):\n    *(u64 *)(r10 - 104) = 1\n    r3 = *(u64 *)(r10 - 96)\n    r0 = *(u64 *)(r2 + 0)\n    r0 += r1\n    r0 ^= r3\n    exit\n"
+    )
+    case = pipeline.run(load_file(str(file))[0].request)
+    assert r0(case) == (7 + 5) ^ 0xA5A5_A5A5_A5A5_A5A5
+    assert case.image is not None
+    assert all(sub.private_stack for sub in case.image.verified.subprogs)
+    assert case.sandbox is not None
+    assert [str(entry.shown[entry.frame]) for entry in case.sandbox.runs[0].entries] == ["fp0-200", "fp1-128"]
