@@ -4,7 +4,7 @@ A program that the kernel's rules accept and strict mode refuses shows a hole of
 says which (docs/strict.md). All others are told apart by what was seen and at which kind of instruction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bpf import isa
 from bpf.errors import InputError
@@ -25,31 +25,40 @@ HOLES: Mapping[int, str] = {
 MEMORY = "argument 6 is lost, by may_goto or by LD_ABS"
 
 _PLAIN = frozenset(("mov64_imm", "mov64_reg", "exit", "ld_imm64"))  # every program has them
+_ABOUT_PATHS = ("engines", "accepted", "sound")  # oracles that see what the verifier overlooked
 _ABOUT_ARGUMENT_6 = ("clobbered by may_goto", "r11 load must be before any r11 store or call insn")
 
 
-def group(program: Program, others: Mapping[str, Program], finding: Finding, mode: str) -> str:
+Again = Callable[[Finding], bool]  # whether strict mode has the same complaint about the program
+
+
+def group(program: Program, others: Mapping[str, Program], finding: Finding, mode: str, again: Again) -> str:
     """The cause as far as a program tells that is not reduced yet: what differs here may be several causes."""
-    return hole(program, others, mode) or f"{finding.oracle}: {finding.kind}"
+    return hole(program, others, finding, mode, again) or f"{finding.oracle}: {finding.kind}"
 
 
-def cause(program: Program, others: Mapping[str, Program], finding: Finding, mode: str) -> str:
+def cause(program: Program, others: Mapping[str, Program], finding: Finding, mode: str, again: Again) -> str:
     """The cause, of a reduced program."""
-    found = hole(program, others, mode)
+    found = hole(program, others, finding, mode, again)
     if found:
         return found
     where = "" if finding.oracle in ("crash", "worker") else _where(program, finding.insn)
     return f"{finding.oracle}: {finding.kind}" + (f" at {where}" if where else "")
 
 
-def hole(program: Program, others: Mapping[str, Program], mode: str) -> str:
-    """Which hole of the kernel's rules lets this program through, "" when strict mode would, too."""
+def hole(program: Program, others: Mapping[str, Program], finding: Finding, mode: str, again: Again) -> str:
+    """Which hole of the kernel's rules shows here, "" when strict mode has it, too.
+
+    Strict mode refuses the program, or, where hole 6 only hid a path that does no harm, accepts it and has no complaint.
+    """
     if mode == "strict":
         return ""
     for one in (program, *others.values()):
         message = _refusal(one)
         if message is not None:
             return _hole(one, message)
+    if finding.oracle in _ABOUT_PATHS and not again(finding):
+        return f"hole 6: {HOLES[6]}"
     return ""
 
 

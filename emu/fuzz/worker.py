@@ -4,10 +4,13 @@ Knows neither what other workers do nor what has been found before, so that an a
 """
 
 import contextlib
+import copy
 import hashlib
 import traceback
 from collections.abc import Mapping
-from functools import cache
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +26,7 @@ from emu.fuzz.coverage import Branches, forms_of, traced
 from emu.fuzz.export import export
 from emu.fuzz.finding import Finding
 from emu.fuzz.generators import Corpus, load_corpus, make
-from emu.fuzz.judge import Judge
+from emu.fuzz.judge import Judge, Judged
 from emu.fuzz.keep import Kept, expected, render, request_json
 from emu.fuzz.reduce import reduce
 from emu.fuzz.sample import Sample
@@ -97,29 +100,49 @@ class Worker:
         share = tally.share(sample.generator)
         share.cases += 1
         share.insns += len(sample.request.program.insns)
-        thorough = turn % THOROUGH == 0
+        recorded: AbstractContextManager[None] = contextlib.nullcontext()
+        if self._branches is not None and traced(turn):
+            recorded = self._branches.recorded(tally.arcs)
         try:
-            if self._branches is not None and traced(turn):
-                with self._branches.recorded(tally.arcs):
-                    judged = self._judge.judge(sample.request, sample.others, thorough=thorough)
-            else:
+            with recorded:
+                thorough = turn % THOROUGH == 0
                 judged = self._judge.judge(sample.request, sample.others, thorough=thorough)
         except InputError as error:
             share.untaken += 1
             tally.reasons[f"not taken: {general(error.why)}"] += 1
             return []
         _tell(judged.case, share, tally)
-        if not judged.findings:
-            return []
-        program, mode = sample.request.program, config.mode
-        return [Found(number, one, group(program, sample.others, one, mode)) for one in judged.findings]
+        return self._grouped(number, sample.request, sample.others, judged)
+
+    def found(self, number: int, request: Request, others: Mapping[str, Program]) -> list[Found]:
+        """What is wrong with a program that stands for a case."""
+        return self._grouped(number, request, others, self._judge.judge(request, others))
+
+    def _grouped(
+        self, number: int, request: Request, others: Mapping[str, Program], judged: Judged
+    ) -> list[Found]:
+        again, mode = partial(self._strictly, request, others), self.config.mode
+        return [
+            Found(number, one, group(request.program, others, one, mode, again)) for one in judged.findings
+        ]
+
+    def _strictly(self, request: Request, others: Mapping[str, Program], finding: Finding) -> bool:
+        """Whether the complaint is heard in strict mode as well."""
+        judge = copy.copy(self._judge)
+        judge.pipeline = copy.copy(self._judge.pipeline)
+        judge.pipeline.options = replace(judge.pipeline.options, mode="strict")
+        try:
+            return any(finding.alike(one) for one in judge.judge(request, others, thorough=True).findings)
+        except InputError:
+            return True
 
     def _shrink(self, task: Shrink) -> Shrunk:
         if task.plain:
             return plainly(self.config, task)
         sample = made(self.config, task.number)
         small = reduce(sample.request, sample.others, task.finding, self._judge)
-        why = cause(small.request.program, small.others, small.finding, self.config.mode)
+        again = partial(self._strictly, small.request, small.others)
+        why = cause(small.request.program, small.others, small.finding, self.config.mode, again)
         kept = _kept(self.config, sample, small.request, small.others, small.finding, why)
         return _answer(self.config, task, kept, self._case_of(small.request, small.others), small.tried)
 
