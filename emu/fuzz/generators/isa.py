@@ -117,6 +117,8 @@ def _arith(body: Body, form: Form) -> None:
     if dst is None or src is None:
         constant(body, body.target())
         return
+    if form.dst == "update" and draw.random() < 0.25:
+        src = _at_edges(body, dst, src, shifts=form.code & isa.OP_MASK in (isa.LSH, isa.RSH, isa.ARSH))
     imm = draw.imm()
     if form.imm == "shift":
         imm = draw.pick(_SHIFT_WAYS) & (63 if form.code & 7 == isa.ALU64 else 31)
@@ -124,6 +126,19 @@ def _arith(body: Body, form: Form) -> None:
         imm = imm or 1
     _put(body, form, dst, src, 0, imm)
     body.number(dst)
+
+
+def _at_edges(body: Body, dst: int, src: int, *, shifts: bool) -> int:
+    """Operands that something special holds for: the least number and -1, upper bits only, counts. Returns the second one."""
+    draw = body.draw
+    body.code.wide(dst, draw.word())
+    body.number(dst)
+    other = body.changeable()
+    if other is None or other == dst:
+        return src
+    body.code.mov_imm(other, draw.pick(_SHIFT_WAYS) if shifts else draw.pick((-1, 0, 1, 2, -2, -0x80000000)))
+    body.number(other)
+    return other
 
 
 def _put(body: Body, form: Form, dst: int, src: int, off: int, imm: int) -> None:
@@ -143,6 +158,8 @@ def _branch(body: Body, form: Form) -> None:
     if left is None or right is None or body.nesting > 1 or not fork(body):
         alu(body)
         return
+    if draw.random() < 0.2 and body.changeable() == left:
+        right = _at_edges(body, left, right, shifts=False)
     if form.name in ("ja", "gotol"):
         jump = code.jump(draw.pick((isa.JMP, isa.JMP32)) | isa.JEQ, left, 0, draw.imm())
     else:
@@ -244,6 +261,7 @@ def _store(body: Body, form: Form) -> None:
 
 
 def _atomic(body: Body, form: Form) -> None:
+    draw = body.draw
     swap = form.name.endswith("cmpxchg")
     if swap and not body.numbers & 1:
         if body.locked & 1 or 0 in body.pointers:
@@ -255,6 +273,11 @@ def _atomic(body: Body, form: Form) -> None:
     if place is None or src is None or (swap and place[0] == 0):
         alu(body)
         return
+    if swap and draw.random() < 0.5 and not body.locked & 1 and 0 not in body.pointers:
+        # what is there, at times with what is behind it in the upper half
+        wide = draw.random() < 0.5 and place[0] == FP and place[1] % 8 == 0
+        body.code.put(isa.LDX | isa.MEM | (isa.DW if wide else form.code & isa.SIZE_MASK), 0, *place)
+        body.number(0)
     _put(body, form, place[0], src, place[1], 0)
     if form.src == "update":
         body.number(src)

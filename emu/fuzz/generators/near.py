@@ -13,13 +13,17 @@ from bpf.insn import Insn
 from bpf.maps import MapSpec
 from bpf.program import FuncInfo, KfuncRef, Program, Request
 from emu.fuzz.generators.code import Code, insn_of, link
-from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.draw import U64, Draw
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.prototypes import GLOBAL, Param, Signature
 from emu.fuzz.generators.rules import MAKERS, Recipe
 from emu.fuzz.generators.setting import FLAGS, context_type, inputs
 
+_BORDERS = (
+    0, 1, 2, 3, 6, 7, 8, 9, 15, 16, 31, 32, 50, 54, 55, 56, 57, 60, 62, 63, 64, 65, 100, 127, 128, 255, 256, -1, -2, -8, -9, -128, -129,
+    0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x100000007, 0x10000003F, 1 << 63, (1 << 63) - 1,
+)  # fmt: skip
 MAPS = {
     "values": f"map values: array key 4 value {VALUE_SIZE} max 1 dump",
     "table": f"map table: hash key 4 value {VALUE_SIZE} max 4",
@@ -57,10 +61,16 @@ def assembled(recipe: Recipe) -> Program:
 
 def _filled(draw: Draw, spec: MapSpec) -> MapSpec:
     if spec.name == "values":
-        return replace(spec, elems=((bytes(4), draw.bytes(VALUE_SIZE)),))
+        return replace(spec, elems=((bytes(4), _words(draw)),))
     if spec.name == "table" and draw.random() < 0.7:
         return replace(spec, elems=((draw.below(2).to_bytes(4, "little"), draw.bytes(VALUE_SIZE)),))
     return spec
+
+
+def _words(draw: Draw) -> bytes:
+    """A value whose words are, for the most part, where rules have their borders."""
+    words = (draw.pick(_BORDERS) if draw.random() < 0.6 else draw.word() for _ in range(VALUE_SIZE // 8))
+    return b"".join((word & U64).to_bytes(8, "little") for word in words)
 
 
 def _idle(draw: Draw) -> list[Insn]:

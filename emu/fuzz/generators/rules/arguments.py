@@ -299,3 +299,16 @@ def _tail(draw: Draw, inside: bool) -> Recipe:
         (function(6), f"static u64 h():\n{wide}exit", helper),
         maps=("values", "progs"),
     )
+
+
+@RULES("argument-unused")
+def _unused_load(draw: Draw, inside: bool) -> Recipe:
+    """A load counts, whether what it loads is used or not: of an argument not stored, or of one more than there are."""
+    count = draw.between(7, 11)
+    slot = draw.below(count - 5)
+    gap = -1 if inside else draw.pick((-1, slot, count - 6))
+    last = slot if inside or gap >= 0 else count - 5
+    return Recipe(
+        f"{slots(count - 5, gap)}\n{arguments()}\ncall f\nexit",
+        (f"static u64 f({letters(count)}):\nr0 = *(u64 *)(r11 +{8 * (last + 1)})\nr0 = 1\nexit",),
+    )

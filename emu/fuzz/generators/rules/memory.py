@@ -316,3 +316,26 @@ def _atomic_context(draw: Draw, inside: bool) -> Recipe:
     base = "r6 = map[values][0]+8" if inside else "r6 = r1"
     op = draw.pick(("+=", "|=", "&=", "^="))
     return Recipe(f"{base}\nr2 = 5\nlock *(u32 *)(r6 +8) {op} r2\nr0 = 0\nexit", quiet=True)
+
+
+@RULES("value-index-least")
+def _index_least(draw: Draw, inside: bool) -> Recipe:
+    """The least and the largest offset that an index and a constant make together."""
+    mask = draw.pick((7, 15, 31))
+    off = draw.pick((0, _VALUE - 1 - mask)) if inside else draw.pick((_VALUE - mask, -1))
+    return Recipe(
+        f"{number('r6')}\nr6 &= {mask}\nr1 = map[values][0]+0\nr1 += r6\nr0 = *(u8 *)(r1 {off:+d})\nexit"
+    )
+
+
+@RULES("value-missing")
+def _missing(draw: Draw, inside: bool) -> Recipe:
+    """Whether an element is there: what depends on it is on the two ways of the check."""
+    key = draw.pick((0, 1, 2, 5))
+    name = draw.pick(("values", "table")) if key else "table"
+    look = _LOOK_UP.format(key=key, name=name)
+    use = "r6 = 2" if inside else "r6 = *(u64 *)(r0 +0)"
+    return Recipe(
+        f"{look}r6 = 1\nif r0 == 0 goto out\nr6 = 3\ngoto end\nout:\n{use}\nend:\nr0 = r6\nexit",
+        maps=("values", "table"),
+    )

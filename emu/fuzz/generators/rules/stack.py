@@ -160,3 +160,23 @@ def _caller_slot(draw: Draw, inside: bool) -> Recipe:
         "r0 = *(u64 *)(r2 +0)\nexit",
         (callee,),
     )
+
+
+@RULES("stack-misaligned")
+def _misaligned(draw: Draw, inside: bool) -> Recipe:
+    """A store across two words, beside values that are loaded again."""
+    off = 16 if inside else draw.pick((12, 14, 15, 20))
+    return Recipe(
+        f"r6 = 7\n*(u64 *)(r10 -8) = r6\n*(u64 *)(r10 -16) = 9\n*(u64 *)(r10 -24) = 3\n*(u64 *)(r10 -{off}) = r6\nr0 = *(u64 *)(r10 -8)\nr1 = *(u64 *)(r10 -16)\nr0 += r1\nexit"
+    )
+
+
+@RULES("stack-variable-deepest")
+def _variable_deepest(draw: Draw, inside: bool) -> Recipe:
+    """The deepest access has a variable offset; below it lie saved registers."""
+    depth = draw.pick((8, 16, 64))
+    mask = draw.pick((7, depth - 1)) if inside else 2 * depth - 1
+    values = "\n".join(f"r{reg} = {reg}" for reg in (7, 8, 9))
+    back = "call f\nr0 += r7\nr0 += r8\nr0 += r9\nexit"
+    callee = f"static u64 f():\n{number('r6')}\nr6 &= {mask}\nr7 = 1\nr8 = 2\nr9 = 3\nr1 = r10\nr1 += -{depth}\nr1 += r6\n*(u8 *)(r1 +0) = 5\nr0 = 0\nexit"
+    return Recipe(f"{values}\n{back}", (callee,))

@@ -331,3 +331,59 @@ def _frame_pointer(draw: Draw, inside: bool) -> Recipe:
     return Recipe(
         f"r1 = 1\nr9 = r10\nr2 = map[values][0]+0\n{line.format(9 if inside else 10)}\nr0 = 0\nexit"
     )
+
+
+@RULES("range-shift-far")
+def _shift_far(draw: Draw, inside: bool) -> Recipe:
+    """A bounded number that is shifted until it does not fit."""
+    count = draw.pick((60, 61, 62, 63))
+    make = f"{number('r1')}\nr1 &= 15\nr1 <<= {count}"
+    low = draw.pick((0x7FFFFFFF, 1 << 20, 255))
+    return _reaches(draw, make, f"r1 & {low}" if inside else draw.pick(("r1 s< 0", "r1 == 0", "r1 != 0")))
+
+
+@RULES("range-upper-half")
+def _upper_half(draw: Draw, inside: bool) -> Recipe:
+    """A compare of 32 bits says nothing of those above, which a shift brings down."""
+    bound = draw.pick((7, 255))
+    count = draw.pick((32, 33, 40))
+    known = "w1 = w1\n" if inside else ""
+    make = f"{number('r1')}\n{known}r0 = 0\nif w1 > {bound} goto done\nr1 >>= {count}\ngoto next\ndone:\nexit\nnext:"
+    return _reaches(
+        draw,
+        make,
+        draw.pick(("r1 != 0", "r1 > 0")) if inside else draw.pick(("r1 != 0", "r1 == 1", "r1 > 7")),
+    )
+
+
+@RULES("range-both-ways")
+def _both_ways(draw: Draw, inside: bool) -> Recipe:
+    """Both ways of a compare with the largest or least possible number are ways that a run may take."""
+    bound = draw.pick((7, 15, 63, 255))
+    reg = _reg(draw)
+    test = draw.pick(
+        (
+            f"{reg}1 < {bound}",
+            f"{reg}1 <= {bound - 1}",
+            f"{reg}1 != {bound}",
+            f"{reg}1 > 0",
+            f"{reg}1 s< {bound}",
+            f"{reg}1 == {bound}",
+            f"{reg}1 & {bound}",
+        )
+    )
+    bad = "r0 = 2" if inside else draw.pick(_BAD).replace("r7", "r8")
+    one, other = ("r0 = 3", bad) if draw.chance(0.5) else (bad, "r0 = 3")
+    return Recipe(
+        f"{number('r1')}\nr8 = 5\nr1 &= {bound}\nif {test} goto yes\n{one}\nexit\nyes:\n{other}\nexit"
+    )
+
+
+@RULES("range-linked-result")
+def _linked_result(draw: Draw, inside: bool) -> Recipe:
+    """A copy with a constant added is what is used as an index when the first one was bounded."""
+    add = draw.pick((1, 4, 8))
+    bound = 56 - add if inside else draw.pick((57 - add, 63))
+    return Recipe(
+        f"{number('r6')}\nw6 = w6\nr7 = r6\nr7 += {add}\nr0 = 0\nif r6 > {bound} goto out\nr1 = map[values][0]+0\nr1 += r7\nr0 = *(u64 *)(r1 +0)\nr0 += r7\nout:\nexit"
+    )
