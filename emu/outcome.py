@@ -35,11 +35,14 @@ TRAP_KINDS = (
 )
 
 
+ABOVE = 15  # bytes above a frame pointer that are told from there: return address and what is saved, no engine's stack
+
+
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """An address that differs from engine to engine by nature, in terms that do not.
 
-    space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer, <= 0)
+    space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer, at most ABOVE)
     or "func" (base: number of the function, off 0).
     """
 

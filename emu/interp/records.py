@@ -9,7 +9,7 @@ from typing import Any
 
 from bpf import isa
 from emu.interp.layout import FUNC_BASE, STACK_SPACING, STACK_TOP
-from emu.outcome import CallRecord, Entry, Pointer
+from emu.outcome import ABOVE, CallRecord, Entry, Pointer
 
 LIMIT = 100_000  # rows of one run; later calls are only counted, so that a loop cannot fill the memory
 ENTRY_LIMIT = 8192  # calls of functions of the program
@@ -110,10 +110,10 @@ class Recorder:
 
 def _pointer(value: int, row: Row | EntryRow) -> Pointer | None:
     """`value` as an address in a live frame's stack or of a function, None when it is neither."""
-    below = STACK_TOP - value
-    if 0 <= below <= row.frame * STACK_SPACING + isa.MAX_STACK:
+    below = STACK_TOP + ABOVE - value
+    if 0 <= below <= row.frame * STACK_SPACING + isa.MAX_STACK + ABOVE:
         number, off = divmod(below, STACK_SPACING)
-        return Pointer("stack", number, -off) if off <= isa.MAX_STACK else None
+        return Pointer("stack", number, ABOVE - off) if off <= isa.MAX_STACK + ABOVE else None
     start, rest = divmod(value - FUNC_BASE, isa.INSN_SIZE)
     if rest == 0 and start in row.functions:
         return Pointer("func", row.functions.index(start), 0)

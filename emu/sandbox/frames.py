@@ -3,7 +3,7 @@
 import struct
 
 from bpf import isa
-from emu.outcome import Pointer
+from emu.outcome import ABOVE, Pointer
 from emu.sandbox import addresses
 from emu.sandbox.entry import entry_rsp
 from emu.sandbox.gates import Gates
@@ -52,7 +52,7 @@ def pointer(
     if addresses.STACK <= value < TOP:
         low = rsp
         for inner, rbp in enumerate(frames):
-            if low < value <= rbp:
+            if low < value <= rbp + ABOVE:
                 off = value - rbp
                 number = len(frames) - 1 - inner
                 return Pointer("stack", number, off) if off >= -isa.MAX_STACK or not code.usual else None

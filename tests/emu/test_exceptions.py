@@ -113,3 +113,19 @@ def test_pointers_into_stacks_in_per_cpu_memory(pipeline: Pipeline, tmp_path: Pa
     assert all(sub.private_stack for sub in case.image.verified.subprogs)
     assert case.sandbox is not None
     assert [str(entry.shown[entry.frame]) for entry in case.sandbox.runs[0].entries] == ["fp0-200", "fp1-128"]
+
+
+def test_pointers_just_above_a_frame(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A program may compute them and pass them on; they belong to the frame below."""
+    text = (
+        "int main(struct __sk_buff *skb):\n    r1 = r10\n    r1 += 1\n    call f\n    exit\n\n"
+        "static long f(long a):\n    r2 = r10\n    r2 += 8\n    call g\n    exit\n\n"
+        "static long g(long x, long a):\n    r0 = 0\n    exit\n"
+    )
+    case = run(pipeline, tmp_path, text)
+    assert r0(case) == 0
+    assert case.sandbox is not None
+    assert [str(entry.shown[number]) for number, entry in enumerate(case.sandbox.runs[0].entries)] == [
+        "fp0+1",
+        "fp1+8",
+    ]
