@@ -9,7 +9,7 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.proto import CType, FuncProto, Param
 from emu.fuzz.reduce.draft import Draft, Function, Item
-from emu.fuzz.reduce.flow import stored_slot, writes_one, zero
+from emu.fuzz.reduce.flow import stored_slot, without_dead, writes_one, zero
 from emu.fuzz.reduce.search import Search
 
 U64 = CType("int", "u64", 64)
@@ -171,7 +171,7 @@ def _simpler_callee(draft: Draft, index: int) -> Iterator[Draft]:
 
 
 def _with_function_for(draft: Draft, index: int, count: int) -> Draft:
-    """With a new function `r0 = 0; exit` of as many parameters for the kfunc at `index`, and no registers set for it."""
+    """With a new function `r0 = 0; exit` of as many parameters for the kfunc at `index`; it reads none of them."""
     end = draft.items[-1].key + 2  # an instruction of two slots may be the last one
     taken = {function.proto.name for function in draft.functions}
     name = next(
@@ -179,24 +179,10 @@ def _with_function_for(draft: Draft, index: int, count: int) -> Draft:
     )
     params = tuple(Param(letter, U64) for letter in _LETTERS[:count])
     call = Item(draft.items[index].key, Insn(isa.OP_CALL, src=isa.PSEUDO_CALL), target=end)
-    gone = {index, *_register_arguments(draft, index)}
-    items = [
-        call if at == index else item for at, item in enumerate(draft.items) if at == index or at not in gone
-    ]
+    items = [call if at == index else item for at, item in enumerate(draft.items)]
     items += [replace(zero(0), key=end), Item(end + 1, Insn(isa.OP_EXIT))]
     function = Function(end, FuncProto(name, U64, params), STATIC)
-    return replace(draft.with_items(items), functions=(*draft.functions, function))
-
-
-def _register_arguments(draft: Draft, index: int) -> Iterator[int]:
-    """The instructions right before a call that do nothing but put something into r1 to r5."""
-    for at in range(index - 1, -1, -1):
-        item = draft.items[at]
-        if item.insn.code == isa.OP_CALL or item.branches:
-            return
-        register = writes_one(item.insn)
-        if register is not None and 0 < register <= isa.MAX_REG_ARGS:
-            yield at
+    return without_dead(replace(draft.with_items(items), functions=(*draft.functions, function)))
 
 
 def _with_zeroes(draft: Draft, index: int) -> Draft:

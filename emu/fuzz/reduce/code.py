@@ -17,6 +17,9 @@ PAIRS_UP_TO = 24  # instructions of a program in which all pairs are tried
 def blocks(search: Search, name: str) -> None:
     """Delta debugging: whole blocks go, or become zeroes for what is read later; halves, quarters, ..., single ones."""
     draft = search.draft(name)
+    if draft is not None:
+        search.attempt_draft(name, flow.without_dead(draft))
+        draft = search.draft(name)
     size = draft.count if draft is not None else 0
     while size:
         _sweep(search, name, size)

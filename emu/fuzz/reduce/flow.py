@@ -140,6 +140,22 @@ def live_after(draft: Draft, first: int, end: int) -> list[int]:
     return _liveness(draft, first, end, entry_reads(draft))[1]
 
 
+def without_dead(draft: Draft) -> Draft:
+    """Without instructions that only put something into a register that nobody reads."""
+    while True:
+        dead = set()
+        for first, end in draft.bounds():
+            alive = live_after(draft, first, end)
+            for at in range(first, end):
+                insn = draft.items[at].insn
+                register = writes_one(insn) if insn.code != isa.OP_CALL else None
+                if register is not None and not alive[at - first] >> register & 1:
+                    dead.add(at)
+        if not dead:
+            return draft
+        draft = draft.with_items(item for at, item in enumerate(draft.items) if at not in dead)
+
+
 def entry_reads(draft: Draft) -> dict[int, int]:
     """For each function, by its first item, the bits of the registers that it reads before it writes them."""
     reads = dict.fromkeys((first for first, _ in draft.bounds()), 0)

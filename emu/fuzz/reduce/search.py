@@ -16,6 +16,7 @@ from typing import Protocol
 from bpf.codec import encode
 from bpf.errors import InputError
 from bpf.program import Program, Request
+from emu.compare import STACKS
 from emu.fuzz.finding import Finding
 from emu.fuzz.judge import Judge, Judged
 from emu.fuzz.reduce.draft import Draft
@@ -26,6 +27,7 @@ MIN_BUDGET = 50_000  # instructions that a candidate may run, where the program 
 MIN_VISITS = 4_000  # instructions that the verifier may visit, likewise
 # processor time of a native run: a hundred times what any run within the budget needs, so that it ends endless ones alone
 SECONDS, SECONDS_AN_INSN = 0.2, 2e-5
+STACK = hex(STACKS >> 24)  # how an address on a stack of one of the engines begins
 
 
 class Judging(Protocol):
@@ -59,6 +61,7 @@ class Search:
         self.tidies = self.shaped = False
         self.tried = self.taken = 0
         self.stopped = ""
+        self._first = finding.message
         self._seen: set[bytes] = set()
         self._weight = weigh(state)
         self._end = perf_counter() + budget.seconds
@@ -101,7 +104,7 @@ class Search:
         made = state.made()
         assert made is not None
         found, _ = alike(self.judge, *made, self.finding, thorough=self.thorough)
-        if found is None:
+        if found is None or self._by_nature(found):
             return False
         self.state, self.finding, self._weight = state, found, weight
         self.taken += 1
@@ -121,6 +124,10 @@ class Search:
             return False
         self._seen.add(mark)
         return True
+
+    def _by_nature(self, found: Finding) -> bool:
+        """Whether a complaint is, other than the first one, about an address on a stack: those differ without any fault."""
+        return STACK in found.message and STACK not in self._first
 
     def _tidied(self, state: State) -> State:
         return replace(state, drafts={name: tidy(draft) for name, draft in state.drafts.items()})
