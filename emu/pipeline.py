@@ -23,7 +23,9 @@ from verifier import assume, verify
 from verifier.recorder import Recorder
 
 ENGINES = ("verify", "jit", "interp", "sandbox")
-PRECISE_SECONDS = 60.0  # a run in precise mode, which watches 1.5 million instructions at most, and is short behind them
+PRECISE_SECONDS = (
+    60.0  # a run in precise mode, which watches 1.5 million instructions at most, and is short behind them
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ class Pipeline:
         world = engine.world
         placed = all(function.offsets for function in image.functions)
         gated = len(image.functions) == len(image.verified.subprogs)
-        return Outcome("sandbox", runs, world.contents(), world.dumps(), extra, placed, gated, engine.code.usual)
+        return Outcome(
+            "sandbox", runs, world.contents(), world.dumps(), extra, placed, gated, engine.code.usual
+        )
 
     def sandbox(
         self, machine: Machine, seconds: float, program: Program, image: Image, others: Mapping[str, Program]
