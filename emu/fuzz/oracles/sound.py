@@ -1,10 +1,13 @@
 """Every concrete state of a run lies inside what the verifier knew there (docs/soundness.md)."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from emu.fuzz.finding import Finding
 from emu.fuzz.oracles.exam import Exam
 from emu.soundness import check_recorded
+
+FOLLOWED: Final = 10_000  # instructions of a run: what a loop does later on it has mostly done before
 
 
 def judge(exam: Exam) -> Iterator[Finding]:
@@ -16,8 +19,9 @@ def judge(exam: Exam) -> Iterator[Finding]:
     if verified is None or recorder is None or recorder.full or not exam.request.run:
         return
     options = exam.pipeline.options
+    budget = min(options.budget, FOLLOWED)
     checked = check_recorded(
-        verified, recorder, exam.request.runs, programs=exam.others, budget=options.budget, seed=options.seed
+        verified, recorder, exam.request.runs, programs=exam.others, budget=budget, seed=options.seed
     )
     breach = checked.breach
     if breach is not None and breach.where != "fault":
