@@ -122,8 +122,29 @@ def _wider(item: Item) -> Iterator[Item]:
 
 
 def constants(search: Search, name: str) -> None:
-    """Numbers become 0, 1, or half of what they are."""
+    """Numbers become 0, 1, or half of what they are; first those that stand at several places, all together."""
+    draft = search.draft(name)
+    for value in _repeated(draft) if draft is not None else ():
+        for made in _nearer(value):
+            draft = search.draft(name)
+            assert draft is not None
+            items = (_with_number(item, value, made) for item in draft.items)
+            if search.attempt_draft(name, draft.with_items(items)):
+                break
     each(search, name, lambda draft, index: (draft.put(index, item) for item in _smaller(draft.items[index])))
+
+
+def _repeated(draft: Draft) -> list[int]:
+    """Numbers of more than four bits that stand in more than one instruction."""
+    values = [item.insn.imm for item in draft.items if _has_number(item.insn) and abs(item.insn.imm) > 15]
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+def _with_number(item: Item, old: int, new: int) -> Item:
+    insn = item.insn
+    if insn.imm != old or not _has_number(insn):
+        return item
+    return replace(item, insn=replace(insn, imm=new))
 
 
 def _smaller(item: Item) -> Iterator[Item]:

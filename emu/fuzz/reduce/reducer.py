@@ -7,10 +7,13 @@ from typing import Final
 from bpf.program import Program, Request
 from emu.fuzz.finding import Finding
 from emu.fuzz.reduce import calls, code, data
-from emu.fuzz.reduce.search import Budget, Judging, Search, alike, quick
+from emu.fuzz.reduce.search import Budget, Judging, Saved, Search, alike, quick
 from emu.fuzz.reduce.state import State
 
 Pass = Callable[[Search, str], None]
+
+STATE_FREQ: Final = 1 << 3  # BPF_F_TEST_STATE_FREQ
+LONG: Final = 10  # instructions of a program that is short enough
 
 # what cuts much comes first; a program that is small is quickly judged
 CODE: Final[tuple[Pass, ...]] = (
@@ -89,11 +92,36 @@ def _search(search: Search) -> None:
     search.settle()
     _plain(search)
     data.attributes(search)
+    whole = search.saved()
+    _rounds(search)
+    _denser(search, whole)
+    _tell(search)
+
+
+def _rounds(search: Search) -> None:
+    """Until one finds nothing more."""
     taken = -1
     while taken != search.taken and not search.stopped:
         taken = search.taken
         _round(search)
-    _tell(search)
+
+
+def _denser(search: Search, whole: Saved) -> None:
+    """Once more with checkpoints at every place where the verifier may keep one, if that makes a long program shorter.
+
+    Faults of pruning otherwise need idle instructions, until there are enough of them for the verifier to keep a state.
+    """
+    best = search.saved()
+    flags = search.main.program.prog_flags
+    if search.state.count <= LONG or flags & STATE_FREQ:
+        return
+    for start in (best, whole):
+        search.restore(start)
+        if search.attempt(search.state.with_program(prog_flags=flags | STATE_FREQ), smaller=False):
+            _rounds(search)
+            if search.state.count < best.state.count:
+                return
+    search.restore(best)
 
 
 def _tell(search: Search) -> None:

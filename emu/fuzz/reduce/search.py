@@ -47,6 +47,15 @@ class Budget:
     seconds: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state, what was found about it, and its weight."""
+
+    state: State
+    finding: Finding
+    weight: tuple[int, ...]
+
+
 class Search:
     """The best state so far, and how it was found."""
 
@@ -80,6 +89,14 @@ class Search:
         self.shaped = all(well_formed(draft) for draft in self.state.drafts.values())
         cleaned = self._tidied(self.state)
         self.tidies = cleaned == self.state or self.attempt(cleaned)
+
+    def saved(self) -> Saved:
+        """For `restore`."""
+        return Saved(self.state, self.finding, self._weight)
+
+    def restore(self, saved: Saved) -> None:
+        """Back to what was the best state then."""
+        self.state, self.finding, self._weight = saved.state, saved.finding, saved.weight
 
     def attempt_draft(self, name: str, draft: Draft | None) -> bool:
         """As `attempt`, with another version of one program."""
