@@ -313,7 +313,11 @@ def test_bad_options(tmp_path: Path, bpfemu: Command) -> None:
     "data",
     [b"\xcc", b"\x0f\x0b", b"\xeb\xfe", bytes(64), b"\xff" * 33, b"\xc3", b"\x48\xb8"],
 )
-def test_rubbish_ends_as_a_difference(data: bytes, tmp_path: Path, bpfemu: Command) -> None:
+def test_rubbish_ends_as_a_difference(
+    data: bytes, tmp_path: Path, bpfemu: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emu.sandbox.precise.STEPS", 1000)
+    monkeypatch.setattr("emu.sandbox.precise.REST", 0.2)
     file, image = program(tmp_path, "    r0 = 7"), tmp_path / "image"
     image.write_bytes(data)
     result = bpfemu("run", file, "--image", image, "--seconds", "0.2")
