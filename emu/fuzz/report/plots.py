@@ -6,7 +6,7 @@ from html import escape
 from math import floor, log10
 
 WIDTH, HEIGHT = 640, 220  # of a curve, in units of its own
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 42
 _ROW, _LABEL, _FIGURE = 26, 170, 150  # of bars: height of a row, room for its name and for its figure
 
 
@@ -32,7 +32,7 @@ def curve(points: Sequence[tuple[float, float]], across: str, up: str) -> str:
         out.append(_text(_LEFT - 8, y + 4, _number(value), "end"))
     below = HEIGHT - _BOTTOM + 18
     out += [_text(_LEFT + wide * value / last_x, below, _number(value), "middle") for value in _ticks(last_x)]
-    out.append(_text(WIDTH - _RIGHT, HEIGHT - 2, across, "end"))
+    out.append(_text(WIDTH - _RIGHT, HEIGHT - 6, across, "end"))
     path = " ".join(
         f"{_LEFT + wide * x / last_x:.1f},{_TOP + high * (1 - y / last_y):.1f}" for x, y in points
     )
@@ -82,7 +82,7 @@ def columns(counts: Sequence[tuple[str, int]], across: str, about: str) -> str:
         )
         out.append(_text(x + step / 2, HEIGHT - _BOTTOM + 18, name, "middle"))
         out.append("</g>")
-    out.append(_text(WIDTH - _RIGHT, HEIGHT - 2, across, "end"))
+    out.append(_text(WIDTH - _RIGHT, HEIGHT - 6, across, "end"))
     return "".join([*out, "</svg>"])
 
 
