@@ -325,3 +325,23 @@ def test_again_nothing_changes(name: str) -> None:
     again = reduce(first.request, first.others, first.finding, Seeking(sought))
     assert again.request == first.request
     assert again.insns_before == first.insns_after
+
+
+def test_checkpoints_everywhere_instead_of_a_long_program() -> None:
+    """What pruning does wrong shows in a long program, or in a short one with BPF_F_TEST_STATE_FREQ."""
+    lines = "r0 = 7\n" * 20 + "exit\n"
+    long_or_flagged = reduced(lines, lambda request, _: len(insns(request)) > 12 or bool(request.program.prog_flags & 8))  # fmt: skip
+    assert (long_or_flagged.insns_after, long_or_flagged.request.program.prog_flags) == (2, 8)
+    long_alone = reduced(lines, lambda request, _: len(insns(request)) > 12)
+    assert (long_alone.insns_after, long_alone.request.program.prog_flags) == (13, 0)
+
+
+def test_equal_numbers_go_down_together() -> None:
+    text = "r0 = *(u32 *)(r1 +0)\nr0 += 70000\nif r0 == 70000 goto l\nr0 = 0\nl:\nexit\n"
+
+    def same(request: Request, _others: Mapping[str, Program]) -> bool:
+        added = [i.imm for i in insns(request) if i.code == isa.ALU64 | isa.ADD]
+        compared = [i.imm for i in insns(request) if i.code == isa.JMP | isa.JEQ]
+        return bool(added) and added == compared
+
+    assert "r0 += 0" in code(reduced(text, same))
