@@ -1,7 +1,7 @@
 """Shrinks a program that shows a fault to the smallest one that still shows it (docs/reduce.md).
 
 One line a file: draft (a program that can be cut), flow (facts that propose cuts), state (all that is reduced, and its size),
-search (asks the judge and keeps the best), code, calls, data, shape (the passes), reducer (their order).
+search (asks the judge and keeps the best), code, calls, data (the passes), reducer (their order).
 """
 
 from emu.fuzz.reduce.reducer import Reduced, reduce
