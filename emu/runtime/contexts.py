@@ -21,7 +21,8 @@ SKB = {
     "tstamp": 152, "wire_len": 160, "gso_segs": 164, "sk": 168, "gso_size": 176, "tstamp_type": 180, "hwtstamp": 184,
 }  # fmt: skip
 SKB_SIZE = 192
-_NO_FIELDS = bytes(SKB_SIZE)
+# len, pkt_type, protocol, ifindex, data, data_end, data_meta, sk
+_SKB = struct.Struct("<II8xI20xI32xII56xI24xQ16x")
 _SKB_WIDE = frozenset({"flow_keys", "tstamp", "sk", "hwtstamp"})
 
 # Offsets in struct xdp_md, 32 bits each.
@@ -101,23 +102,18 @@ class SkbContext(Context):
 
     def __init__(self, memory: Memory, packet: Packet, *, direct: bool) -> None:
         super().__init__(memory, b"", "struct __sk_buff", packet, SKB_SIZE)
-        self._sync = partial(_show_skb, self.view, direct)
-        packet.moved = self._sync
-        self._sync(packet)
+        self.direct = direct
+        packet.moved = partial(_show_skb, self.view, direct)
 
-    def describe(self, kind: int, protocol: int, ifindex: int, sock: int) -> None:
-        """Set pkt_type, protocol, ifindex and sk."""
-        view = self.view
-        _U32.pack_into(view, 4, kind)
-        _U32.pack_into(view, 16, protocol)
-        _U32.pack_into(view, 40, ifindex)
-        _U64.pack_into(view, 168, sock)
-
-    def clear(self) -> None:
-        """Forget all but the packet's window."""
-        assert self.packet is not None
-        self.view[:] = _NO_FIELDS
-        self._sync(self.packet)
+    def fill(self, kind: int = 0, protocol: int = 0, ifindex: int = 0, sock: int = 0) -> None:
+        """Set pkt_type, protocol, ifindex, sk and the packet's window; all else is zero."""
+        packet = self.packet
+        assert packet is not None
+        data = end = meta = 0
+        if self.direct:
+            data = packet.base + packet.data
+            end, meta = data + packet.linear, packet.base + packet.meta
+        _SKB.pack_into(self.view, 0, packet.length, kind, protocol, ifindex, data, end, meta, sock)
 
     def __getitem__(self, name: str) -> int:
         fmt = _U64 if name in _SKB_WIDE else _U32

@@ -30,6 +30,8 @@ TCP_CLOSE = 7
 _SOCK = struct.Struct(
     "<4xI16xI24xI16xIi"
 )  # family, src_ip4, dst_ip4, state, rx_queue_mapping of struct bpf_sock
+_NO_ADDRESSES = _SOCK.pack(0, 0, 0, TCP_CLOSE, -1)
+_ADDRESSED = frozenset({b"\x08\x00", b"\x86\xdd"})  # EtherTypes of IPv4 and IPv6
 _L2 = frozenset({"sched_cls", "sched_act"})
 _DIRECT = _L2 | {"lwt_in", "lwt_out", "lwt_xmit", "cgroup_skb"}
 
@@ -94,7 +96,7 @@ def prepare_skb(memory: Memory, program: Program, run: RunInput) -> Prepared:
     if kind not in _L2:
         packet.pull(ETH_HLEN)
     context = SkbContext(memory, packet, direct=kind in _DIRECT)
-    context.describe(packet_type(data), protocol_of(data), 1, sock.base)
+    context.fill(packet_type(data), protocol_of(data), 1, sock.base)
     if given is not None:
         _convert_in(context, given, packet.length)
     made = _Skb(kind, packet, context, sock, given)
@@ -123,8 +125,7 @@ class _Skb:
             return None
         _describe_socket(self.sock, data, packet.linear)
         packet.room[SKB_HEADROOM : SKB_HEADROOM + len(data)] = data
-        self.context.clear()
-        self.context.describe(packet_type(data), protocol_of(data), 1, self.sock.base)
+        self.context.fill(packet_type(data), protocol_of(data), 1, self.sock.base)
         return partial(self.finish, run)
 
     def finish(self, run: RunInput, r0: int) -> Finished:
@@ -146,12 +147,15 @@ def _socket(memory: Memory, data: bytes, linear: int) -> Region:
 def _describe_socket(region: Region, data: bytes, linear: int) -> None:
     family = local = remote = 0
     kind, room = data[12:14], linear - ETH_HLEN
+    if kind not in _ADDRESSED:
+        region.view[:] = _NO_ADDRESSES
+        return
     if kind == b"\x08\x00":
         if room < 20:
             raise RunRefused("EINVAL", "the IPv4 header is cut off")
         family = 2
         local, remote = int.from_bytes(data[26:30], "little"), int.from_bytes(data[30:34], "little")
-    elif kind == b"\x86\xdd":
+    else:
         if room < 40:
             raise RunRefused("EINVAL", "the IPv6 header is cut off")
         family = 10
@@ -216,6 +220,7 @@ def prepare_flow_dissector(memory: Memory, program: Program, run: RunInput) -> P
     keys.view[FLOW_KEYS_FLAGS : FLOW_KEYS_FLAGS + 4] = flags
     packet = Packet(memory, data, 0, 0, len(data))
     context = SkbContext(memory, packet, direct=True)
+    context.fill()
     context["flow_keys"] = keys.base
 
     def finish(r0: int) -> Finished:

@@ -14,7 +14,6 @@ import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import attrgetter
 from typing import Final
 
@@ -32,19 +31,15 @@ from emu.sandbox.checks import Checks
 from emu.sandbox.exceptions import THROW
 from emu.sandbox.images import CodeMap
 from emu.sandbox.machine import Machine
-from emu.sandbox.script import Ran, Run
+from emu.sandbox.script import Run
 
 _AT_ONCE: Final = 256  # runs of one native call
 _OBJECTS: Final = ("packet", "ctx", "heap")
 _after: Final = attrgetter("after")
 _clean_exits: set[bytes] = set()  # all but rax, of any program: they differ in arithmetic flags only
 _PADDING: Final = tuple(bytes(-size % 8) for size in range(8))  # to whole words
+_WORDS: Final = tuple(struct.Struct(f"<{count}Q") for count in range(15))
 _TOP: Final = addresses.STACK + addresses.STACK_SIZE
-
-
-@cache
-def _words(count: int) -> struct.Struct:
-    return struct.Struct(f"<{count}Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ class Confirmer:
         self._world = world
         self._code = code
         self._rules = rules
-        self._calls: dict[tuple[bytes, bytes], int | None] = {}
+        self._calls: dict[bytes, int | None] = {}
         self._entries: dict[bytes, _Gate | None] = {}
         self._stubs = _stubs(symbols)
         self._starts: tuple[int, ...] = ()  # of the program's functions; there is one program only
@@ -97,53 +92,49 @@ class Confirmer:
         if world.rounds != 1:
             return 0
         objects = world.memory.within(_OBJECTS)
-        asked, finishing = self._prepared(runs, wanted, first, ctx, objects)
+        asked, finishing = self._prepared(runs, wanted, first, objects)
         low = (
             _lowest(self._code) if len(asked) > 1 else script.NO_FILL
         )  # a single run's stack is filled anyway
-        while asked and not self._machine.script.write(asked, low):
+        places = [(one.base, one.size + (-one.size & 7)) for one in objects]
+        while asked and not self._machine.script.write(ctx, places, asked, low):
             del asked[len(asked) // 2 :]
         if not asked or not self._execute(low):
             return 0
         log = 0
-        views = [one.view for one in objects] if len(asked) > 1 else []
-        for at, ran in enumerate(self._machine.script.read()):
-            want = wanted[first + at]
-            end = self._called(ran, want, log)
-            if end is None:
+        views = _views(objects) if len(asked) > 1 else []
+        for run, ran, want, finish in zip(
+            asked, self._machine.script.read(), wanted[first:], finishing, strict=False
+        ):
+            if not ran.whole or not self._called(ran.entries, want, log):
                 return self._no()
-            log = end
-            if views:
-                _put_back(views, ran.objects)
-            if not self._finished(ran.exit, want, finishing[at]):
+            log = run.logged
+            for view, start, end in views:  # the objects as they were right after this run
+                view[:] = ran.objects[start:end]
+            if not self._finished(ran.exit, want, finish):
                 return self._no()
         return len(asked)
 
     def _prepared(
-        self,
-        runs: Sequence[RunInput],
-        wanted: Sequence[RunResult],
-        first: int,
-        ctx: int,
-        objects: Sequence[Region],
+        self, runs: Sequence[RunInput], wanted: Sequence[RunResult], first: int, objects: Sequence[Region]
     ) -> tuple[list[Run], list[Finish]]:
         """As many runs from `first` on, which has begun, as can be made in one go, and how their results are made."""
         asked: list[Run] = []
         finishing: list[Finish] = []
         finish = self._world.finishing
+        pieces = [piece for one in objects for piece in (one.view, _PADDING[one.size & 7]) if piece]
         logged = 0
         for at in range(first, min(first + _AT_ONCE, len(runs))):
-            calls = self._script(wanted[at])
-            logged += len(wanted[at].entries)
-            if calls is None or (asked and logged > gates.LIMIT):
+            want = wanted[at]
+            entries = self._script(want)
+            logged += len(want.entries)
+            if entries is None or (asked and logged > gates.LIMIT):
                 break
             if asked:
                 finish = self._again(runs[at])
             if finish is None:
                 break
-            asked.append(
-                Run(ctx, [(one.base, one.view.tobytes() + _PADDING[one.size & 7]) for one in objects], calls)
-            )
+            asked.append(Run(b"".join(pieces), entries, logged))
             finishing.append(finish)
         return asked, finishing
 
@@ -153,17 +144,18 @@ class Confirmer:
         except RunRefused:
             return None
 
-    def _script(self, want: RunResult) -> list[tuple[int, int, int]] | None:
-        """Number of the stub, result and argument words on the stack of each call; None where a script cannot say it."""
+    def _script(self, want: RunResult) -> bytes | None:
+        """The entries of the calls; None where a script cannot say what they do."""
         if want.trap is not None or want.calls_dropped or want.entries_dropped or want.violations:
             return None
-        calls = []
+        entries = []
         for call in want.calls:
             stub = self._stubs.get(call.callee)
             if stub is None or len(call.args) != stub[1]:
                 return None
-            calls.append((stub[0], stub[3] if stub[3] is not None else call.ret, stub[2]))
-        return calls
+            entries.append(script.ENTRY.pack(stub[3] if stub[3] is not None else call.ret, stub[2], stub[0]))
+        entries.append(script.NO_ENTRY)
+        return b"".join(entries)
 
     # ---- natively
 
@@ -186,28 +178,21 @@ class Confirmer:
 
     # ---- afterwards
 
-    def _called(self, ran: Ran, want: RunResult, log: int) -> int | None:
-        """The number of the last call in the gates' log, when all calls are as they should be; None when one is not."""
-        shadow, end, _, lost = ran.gates
-        if ran.used != len(want.calls) or shadow != gates.SHADOW_START or lost:
-            return None
-        entries, at = ran.entries, 0
+    def _called(self, entries: bytes, want: RunResult, log: int) -> bool:
+        """Whether all calls are as they should be. log: number of the run's first call in the gates' log."""
+        at, known = 0, self._calls
         for number, call in enumerate(want.calls):
             entered = bisect_right(want.entries, number, key=_after) if want.entries else 0
-            key = entries[at : at + 8], entries[at + script.WHERE : at + script.FOUND]
-            insn = self._calls[key] if key in self._calls else self._look(*key)
-            found = _words(1 + len(call.args)).pack(
-                gates.LOG_START + (log + entered) * gates.RECORD_SIZE, *call.args
-            )
+            key = entries[at + script.WHERE : at + script.FOUND]
+            insn = known[key] if key in known else self._look(key)
             if insn is None or insn != call.insn:
-                return None
-            if entries[at + script.FOUND : at + script.FOUND + len(found)] != found:
-                return None
+                return False
+            args = call.args
+            found = _WORDS[1 + len(args)].pack(gates.LOG_START + (log + entered) * gates.RECORD_SIZE, *args)
+            if not entries.startswith(found, at + script.FOUND):
+                return False
             at += script.ENTRY_SIZE
-        last = log + len(want.entries)
-        if end != gates.LOG_START + last * gates.RECORD_SIZE:
-            return None
-        return last if not want.entries or self._functions(want, log) else None
+        return not want.entries or self._functions(want, log)
 
     def _functions(self, want: RunResult, log: int) -> bool:
         """Whether the calls of functions in the gates' log, from number `log` on, are those that are wanted."""
@@ -230,21 +215,21 @@ class Confirmer:
                 return False
         return True
 
-    def _look(self, stub: bytes, where: bytes) -> int | None:
+    def _look(self, key: bytes) -> int | None:
         """The instruction of a call, None when a rule is broken there or none is known."""
-        ret, rsp, _, flags = _words(4).unpack(where)
-        addr = addresses.STUBS + int.from_bytes(stub, "little") * addresses.STUB_SIZE
+        stub, ret, rsp, _, flags = _WORDS[5].unpack(key)
+        addr = addresses.STUBS + stub * addresses.STUB_SIZE
         site = self._code.call_site(ret, addr)
         found = None
         in_stack = addresses.STACK <= rsp <= _TOP - 8 and rsp % 8 == 0
         if site is not None and in_stack and not checks.at_call(rsp, flags, self._rules, site, ""):
             found = site.insn
-        self._calls[stub, where] = found
+        self._calls[key] = found
         return found
 
     def _look_at_gate(self, head: bytes) -> _Gate | None:
         """What the head of a gate's record says, None when a rule is broken there or it says nothing."""
-        number, ret, shadow, rsp, rbp, flags = _words(6).unpack(head)
+        number, ret, shadow, rsp, rbp, flags = _WORDS[6].unpack(head)
         function = self._code.behind_gate(number)
         site = self._code.call_site(ret, gates.gate(number))
         if function is None or site is None or function.image is None:
@@ -279,7 +264,7 @@ def _as_wanted(record: bytes, want: Entry, count: int, frames: Sequence[int]) ->
 
     count: of its arguments. frames: frame pointers of all that have called and not returned, outermost first.
     """
-    *words, rax, done = _words(14).unpack_from(record, gates.R_ARGS)
+    *words, rax, done = _WORDS[14].unpack_from(record, gates.R_ARGS)
     if done != 1 or (want.ret is not None and rax != want.ret):
         return False
     args, wanted = tuple(words[:count]), want.args[:count]
@@ -318,9 +303,10 @@ def _lowest(code: CodeMap) -> int:
     return max(addresses.STACK, addresses.STACK + addresses.THREAD_SIZE - 256 - -(-deep // 8) * 8)
 
 
-def _put_back(views: Sequence[memoryview], data: bytes) -> None:
-    """The objects as they were right after a run."""
-    at = 0
-    for view in views:
-        view[:] = data[at : at + len(view)]
-        at += -(-len(view) // 8) * 8
+def _views(objects: Sequence[Region]) -> list[tuple[memoryview, int, int]]:
+    """The bytes of each object, and from where to where they lie in a run's."""
+    out, at = [], 0
+    for one in objects:
+        out.append((one.view, at, at + one.size))
+        at += one.size + (-one.size & 7)
+    return out

@@ -48,6 +48,7 @@ _E_SAVED: Final = {"rbx": _E_RBX, "rbp": _E_RBP, "r12": _E_R12, "r13": _E_R13, "
 
 RECORD_SIZE: Final = 192
 LIMIT: Final = (addresses.GATES_SIZE - _LOG) // RECORD_SIZE - 1  # the last one is for all that do not fit
+LOG_END: Final = LOG_START + LIMIT * RECORD_SIZE
 _R_GATE, _R_RET, _R_SHADOW, _R_RSP, _R_RBP, _R_FLAGS, R_ARGS = range(0, 56, 8)
 _R_WORDS: Final = R_ARGS + 48
 _R_RAX: Final = _R_WORDS + 48
@@ -104,8 +105,7 @@ class Gates:
 
     def arm(self) -> None:
         """Before a run: nothing of an earlier one is left."""
-        log = addresses.GATES + _LOG
-        _CELLS.pack_into(self.view, 0, addresses.GATES + _SHADOW, log, log + LIMIT * RECORD_SIZE, 0)
+        _CELLS.pack_into(self.view, 0, SHADOW_START, LOG_START, LOG_END, 0)
 
     def set_functions(self, functions: Sequence[tuple[int, int, int]]) -> None:
         """Say where gates lead: (address, words of arguments on the stack, words of program stack) of each function."""

@@ -10,7 +10,7 @@ the result that stands there. Whoever wrote the script compares the entries afte
       finished: objects, registers at the exit and cells -> record; the next record, or the end of the run
 
       SCRIPT + 0x0000  cells: next entry, runs left, record of this run, where the stack is filled, how many words
-             + 0x1000  entries, 192 bytes a call; then records, one a run:
+             + 0x1000  entries, 192 bytes a call, and an empty one behind those of each run; then records, one a run:
                        first entry, rdi, number of objects; address and words of each; their bytes; what came out
 
 All of it is the program's to overwrite: what is read back is only compared, nothing is indexed by it.
@@ -19,7 +19,7 @@ All of it is the program's to overwrite: what is read back is only compared, not
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from emu.sandbox import addresses, control, gates
 from emu.sandbox.entry import assemble, entry_rsp, join
@@ -31,15 +31,18 @@ _OFF = bytes(16)
 _ENTRIES: Final = 0x1000
 
 ENTRY_SIZE: Final = 192
-_E_STUB, _E_RESULT, _E_WORDS, _E_RET, _E_RSP, _E_RBP, _E_FLAGS, _E_LOG, _E_ARGS = range(0, 72, 8)
-_ENTRY = struct.Struct("<3Q168x")
-_NO_ENTRY: Final = _ENTRY.pack(addresses.STUB_COUNT, 0, 0)  # the number of no stub
+_E_RESULT, _E_WORDS, _E_STUB, _E_RET, _E_RSP, _E_RBP, _E_FLAGS, _E_LOG, _E_ARGS = range(0, 72, 8)
+ENTRY: Final = struct.Struct(
+    "<3Q168x"
+)  # what a call begins with: result, argument words on the stack, number of the stub
+NO_ENTRY: Final = ENTRY.pack(0, 0, addresses.STUB_COUNT)  # behind a run's last call: the number of no stub
 _REGISTERS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _WORDS: Final = 6
-WHERE: Final = _E_RET  # of an entry: return address, rsp, rbp, flags
+WHERE: Final = _E_STUB  # of an entry: number of the stub, return address, rsp, rbp, flags
 FOUND: Final = _E_LOG  # of an entry: how far the gates' log had come, then 12 argument words
 
 _HEAD = struct.Struct("<3Q")
+_WORD = struct.Struct("<Q")
 _OBJECT = struct.Struct("<2Q")
 NO_FILL: Final = entry_rsp() + 8  # `low` of runs whose stack needs no fill
 EXIT_SIZE: Final = 8 * 10  # as control.EXIT
@@ -50,28 +53,26 @@ _NOTHING_YET: Final = bytes(OUT_SIZE)
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """ctx: rdi. objects: (address, bytes) of all that differs from run to run, whole words.
+    """objects: the bytes of all that differs from run to run, whole words each, one behind the other.
 
-    calls: number of the stub, result, and argument words on the stack, of each call that is expected.
+    entries: an ENTRY for each call that is expected, and NO_ENTRY. logged: calls in the gates' log after it, with those of earlier runs.
     """
 
-    ctx: int
-    objects: Sequence[tuple[int, bytes]]
-    calls: Sequence[tuple[int, int, int]]
+    objects: bytes
+    entries: bytes
+    logged: int
 
 
-@dataclass(slots=True, eq=False)
-class Ran:
-    """What came of a run. entries: of its calls, one behind the other; objects: their bytes afterwards, in the same way.
+class Ran(NamedTuple):
+    """What came of a run. entries: of its calls, one behind the other; objects: their bytes afterwards, as in `Run`.
 
-    exit: as control.EXIT. used: how many entries were used. gates: their shadow pointer, log pointer, end of log, calls lost.
+    exit: as control.EXIT. whole: whether it used all entries, the log has the calls that it should, and all have returned.
     """
 
     entries: bytes
     objects: bytes
     exit: bytes
-    used: int
-    gates: tuple[int, ...]
+    whole: bool
 
 
 class Script:
@@ -79,43 +80,36 @@ class Script:
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
-        self._places: list[tuple[int, int, int, int]] = []  # of entries, how many; of objects, bytes
+        self._runs: Sequence[Run] = ()
+        self._first = self._end = _ENTRIES  # of the records
+        self._head = self._size = 0  # bytes of a record in front of the objects' own, and of these
         self.off()
 
     def off(self) -> None:
         """Before a run without a script: stubs ask Python."""
         self.view[:16] = _OFF
 
-    def write(self, runs: Sequence[Run], low: int) -> bool:
-        """Make these the next runs; False when they do not fit. low: from where on the stack is filled before each."""
-        entries: list[bytes] = []
-        records: list[bytes] = []
-        places = []
+    def write(self, ctx: int, objects: Sequence[tuple[int, int]], runs: Sequence[Run], low: int) -> bool:
+        """Make these the next runs; False when they do not fit.
+
+        ctx: rdi. objects: (address, bytes) of each object. low: from where on the stack is filled before each run.
+        """
+        head = b"".join([_OBJECT.pack(addr, size >> 3) for addr, size in objects])
+        head = _HEAD.pack(0, ctx, len(objects))[_WORD.size :] + head
         at = _ENTRIES
-        record = first = at + sum([len(run.calls) + 1 for run in runs]) * ENTRY_SIZE
-        for run in runs:
-            calls, objects = run.calls, run.objects
-            entries += [_ENTRY.pack(*call) for call in calls]
-            entries.append(_NO_ENTRY)
-            records.append(_HEAD.pack(addresses.SCRIPT + at, run.ctx, len(objects)))
-            body = record + _HEAD.size + _OBJECT.size * len(objects)
-            end = body
-            for addr, data in objects:
-                size = len(data)
-                end += size
-                records.append(_OBJECT.pack(addr, size >> 3))
-            records += [data for _, data in objects]
-            records.append(_NOTHING_YET)
-            places.append((at, len(calls), body, end - body))
-            at += (len(calls) + 1) * ENTRY_SIZE
-            record = end + OUT_SIZE
-        if record > len(self.view):
+        first = at + sum([len(run.entries) for run in runs])
+        self._head = _WORD.size + len(head)
+        self._size = sum([size for _, size in objects])
+        end = first + len(runs) * (self._head + self._size + OUT_SIZE)
+        if end > len(self.view):
             return False
-        self.view[_ENTRIES:first] = b"".join(entries)
-        self.view[first:record] = b"".join(records)
-        self._places = places
-        words = (NO_FILL - low) >> 3
-        _CELLS.pack_into(self.view, 0, 0, len(runs), addresses.SCRIPT + first, low, words)
+        pieces = [run.entries for run in runs]
+        for run in runs:
+            pieces += (_WORD.pack(addresses.SCRIPT + at), head, run.objects, _NOTHING_YET)
+            at += len(run.entries)
+        self.view[_ENTRIES:end] = b"".join(pieces)
+        self._runs, self._first, self._end = runs, first, end
+        _CELLS.pack_into(self.view, 0, 0, len(runs), addresses.SCRIPT + first, low, (NO_FILL - low) >> 3)
         return True
 
     @property
@@ -125,17 +119,20 @@ class Script:
 
     def read(self) -> Iterator[Ran]:
         """What came of each run that `write` was given; of those that did not come to their end, rubbish."""
-        view = self.view
-        for at, calls, body, size in self._places:
-            end = body + size
-            next_, *cells = _OUT.unpack_from(view, end + EXIT_SIZE)
+        raw = bytes(self.view[: self._end])
+        at, body = _ENTRIES, self._first + self._head
+        for run in self._runs:
+            last, out = at + len(run.entries) - ENTRY_SIZE, body + self._size
+            log = gates.LOG_START + run.logged * gates.RECORD_SIZE
+            cells = _OUT.pack(addresses.SCRIPT + last, gates.SHADOW_START, log, gates.LOG_END, 0)
             yield Ran(
-                bytes(view[at : at + calls * ENTRY_SIZE]),
-                bytes(view[body:end]),
-                bytes(view[end : end + EXIT_SIZE]),
-                (next_ - addresses.SCRIPT - at) // ENTRY_SIZE,
-                tuple(cells),
+                raw[at:last],
+                raw[body:out],
+                raw[out : out + EXIT_SIZE],
+                raw.startswith(cells, out + EXIT_SIZE),
             )
+            at = last + ENTRY_SIZE
+            body = out + OUT_SIZE + self._head
 
 
 def code(common: int) -> bytes:
