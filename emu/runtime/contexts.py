@@ -98,14 +98,22 @@ class Context:
 
 
 class SkbContext(Context):
-    """struct __sk_buff with its packet; `hidden` types see no packet pointers."""
+    """struct __sk_buff with its packet. direct: whether the type sees packet pointers. fields: as in `fill`."""
 
-    def __init__(self, memory: Memory, packet: Packet, *, direct: bool) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        packet: Packet,
+        *,
+        direct: bool,
+        fields: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ) -> None:
         super().__init__(memory, b"", "struct __sk_buff", packet, SKB_SIZE)
         self.direct = direct
         packet.moved = partial(_show_skb, self.view, direct)
+        self.fill(*fields)
 
-    def fill(self, kind: int = 0, protocol: int = 0, ifindex: int = 0, sock: int = 0) -> None:
+    def fill(self, kind: int, protocol: int, ifindex: int, sock: int) -> None:
         """Set pkt_type, protocol, ifindex, sk and the packet's window; all else is zero."""
         packet = self.packet
         assert packet is not None

@@ -95,8 +95,8 @@ def prepare_skb(memory: Memory, program: Program, run: RunInput) -> Prepared:
     packet.network = packet.mac + ETH_HLEN
     if kind not in _L2:
         packet.pull(ETH_HLEN)
-    context = SkbContext(memory, packet, direct=kind in _DIRECT)
-    context.fill(packet_type(data), protocol_of(data), 1, sock.base)
+    fields = packet_type(data), protocol_of(data), 1, sock.base
+    context = SkbContext(memory, packet, direct=kind in _DIRECT, fields=fields)
     if given is not None:
         _convert_in(context, given, packet.length)
     made = _Skb(kind, packet, context, sock, given)
@@ -220,7 +220,6 @@ def prepare_flow_dissector(memory: Memory, program: Program, run: RunInput) -> P
     keys.view[FLOW_KEYS_FLAGS : FLOW_KEYS_FLAGS + 4] = flags
     packet = Packet(memory, data, 0, 0, len(data))
     context = SkbContext(memory, packet, direct=True)
-    context.fill()
     context["flow_keys"] = keys.base
 
     def finish(r0: int) -> Finished:
