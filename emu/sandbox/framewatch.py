@@ -6,10 +6,10 @@ checks of the JIT, not for production.
 
 import struct
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from emu.sandbox import addresses
+from emu.sandbox.hooked import Hooked
 from emu.sandbox.images import Function
 from emu.sandbox.sandbox import Sandbox
 from jit.argflow import ArgumentFlow, Incoming, Outgoing
@@ -58,7 +58,7 @@ class _Code:
 
 
 @dataclass(slots=True)
-class FrameWatch:
+class FrameWatch(Hooked):
     """`with FrameWatch(sandbox) as watch: sandbox.run(...)`, then `watch.differences`, one line each.
 
     instructions, accesses, arguments, activations: how much was compared. Functions without an image are not watched.
@@ -78,23 +78,6 @@ class FrameWatch:
     _left: int = 0
     _wanted: set[tuple[int, bool]] = field(default_factory=set)
     _handles: list[int] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        cpu = self.sandbox.machine.cpu
-        last = addresses.IMAGE + addresses.IMAGE_SIZE - 1
-        self._handles.append(cpu.on_code(addresses.IMAGE, last, cpu.code_hook(self._step)))
-        self._handles.append(cpu.on_access(addresses.STACK, _TOP - 1, self._access))
-        cpu.flush()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        cpu = self.sandbox.machine.cpu
-        for handle in self._handles:
-            cpu.unhook(handle)
-        self._handles.clear()
-        cpu.flush()
 
     # ---- what is known of the code
 
@@ -182,18 +165,18 @@ class FrameWatch:
 
     # ---- each access
 
-    def _access(self, writes: bool, addr: int, size: int) -> None:
+    def _access(self, write: bool, addr: int, size: int) -> None:
         now = self._now
         if now is None or self._left == 0:
             return
         self._left -= 1
         self.accesses += 1
-        if (addr, writes) in self._wanted and size == 8:
-            self._wanted.discard((addr, writes))
+        if (addr, write) in self._wanted and size == 8:
+            self._wanted.discard((addr, write))
             self.arguments += 1
             return
-        if not self._allowed(addr, size, now, writes=writes):
-            verb = "writes" if writes else "reads"
+        if not self._allowed(addr, size, now, writes=write):
+            verb = "writes" if write else "reads"
             self._differ(f"{now.name} {verb} {size} bytes at CFA{addr - self._active[-1].cfa:+#x}")
 
     def _allowed(self, addr: int, size: int, now: _Instruction, *, writes: bool) -> bool:

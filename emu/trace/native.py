@@ -5,11 +5,11 @@ Knows nothing of the reference interpreter.
 
 import struct
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from emu.sandbox import addresses
 from emu.sandbox.callees import Callee
+from emu.sandbox.hooked import Hooked
 from emu.sandbox.sandbox import Sandbox
 from emu.trace.code import Code
 from emu.trace.owners import Owners, Shape
@@ -84,7 +84,7 @@ class _Before:
 
 
 @dataclass(slots=True, eq=False)
-class NativeLog:
+class NativeLog(Hooked):
     """`with NativeLog(sandbox, code, limit) as log: sandbox.run(...)`. full: whether it ended the run at its limit."""
 
     sandbox: Sandbox
@@ -104,23 +104,6 @@ class NativeLog:
     _returns: dict[int, int] = field(default_factory=dict)
     _writes: list[tuple[int, int]] = field(default_factory=list)
     _handles: list[int] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        cpu = self.sandbox.machine.cpu
-        last = addresses.IMAGE + addresses.IMAGE_SIZE - 1
-        self._handles.append(cpu.on_code(addresses.IMAGE, last, cpu.code_hook(self._step)))
-        self._handles.append(cpu.on_access(addresses.STACK, addresses.STACK + _SIZE - 1, self._access))
-        cpu.flush()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        cpu = self.sandbox.machine.cpu
-        for handle in self._handles:
-            cpu.unhook(handle)
-        self._handles.clear()
-        cpu.flush()
 
     def begin(self, run: int) -> None:
         """The next run starts."""
