@@ -269,6 +269,7 @@ def test_one_engine_that_runs_out_of_its_budget_differs() -> None:
 def test_more_calls_than_are_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps and frames go on as before; of the calls of functions the first are listed, of others all."""
     monkeypatch.setattr(gates, "LIMIT", 3)
+    monkeypatch.setattr(gates, "LOG_END", gates.LOG_START + 3 * gates.RECORD_SIZE)
     traced.cache_clear()
     trace = traced("callback")
     monkeypatch.undo()
