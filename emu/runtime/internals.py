@@ -42,7 +42,7 @@ def timed_may_goto(world: "World", counter: int) -> int:
     calls of a real kernel grant more until a quarter of a second is over; here it always is.
     """
     if world.memory.load(counter + 8, 8) == 0:
-        world.memory.store(counter + 8, 8, world.env.now())
+        world.memory.store(counter + 8, 8, world.env.glance())
         return MAY_GOTO_ROUNDS
     return 0
 
