@@ -4,6 +4,9 @@ from bpf import isa
 from bpf.errors import InputError, InternalError
 from jit.image import Image, Layout, NativeFunction, Reloc
 
+_RELATIVE = frozenset(("call", "jump", "rel"))
+_HALF = 1 << 63
+
 
 def place(image: Image, layout: Layout) -> tuple[bytes, ...]:
     """The code of every function with all addresses filled in, for the addresses in `layout`.
@@ -16,7 +19,7 @@ def place(image: Image, layout: Layout) -> tuple[bytes, ...]:
             "layout", "", f"{len(layout.functions)} addresses for {len(image.functions)} functions"
         )
     return tuple(
-        _place(function, layout.functions[number], layout) for number, function in enumerate(image.functions)
+        [_place(one, base, layout) for one, base in zip(image.functions, layout.functions, strict=False)]
     )
 
 
@@ -27,8 +30,8 @@ def _place(function: NativeFunction, base: int, layout: Layout) -> bytes:
         if reloc.off < 0 or end > len(code):
             raise InternalError(f"{function.name}: a field at {reloc.off:#x} of {len(code):#x} bytes")
         target = (_target(function, reloc, layout) + reloc.addend) & isa.U64
-        if reloc.kind in ("call", "jump", "rel"):
-            value = isa.sext(target - (base + end), 64)
+        if reloc.kind in _RELATIVE:
+            value = ((target - (base + end) + _HALF) & isa.U64) - _HALF  # with sign
             if not isa.S32_MIN <= value < -isa.S32_MIN:
                 raise InputError(
                     function.name,
@@ -36,7 +39,7 @@ def _place(function: NativeFunction, base: int, layout: Layout) -> bytes:
                     f"{_name(reloc)} at {target:#x} is out of reach from {base:#x}",
                 )
         else:
-            value = isa.sext(target, 64)
+            value = ((target + _HALF) & isa.U64) - _HALF
             if reloc.size == 4 and not isa.S32_MIN <= value < -isa.S32_MIN:
                 raise InputError(
                     function.name,

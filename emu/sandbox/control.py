@@ -38,6 +38,8 @@ LEFT_REGISTERS: Final = (
 DIRECTION: Final = 1 << 10  # flags: DF, which must be clear at calls and returns
 LASTING: Final = 1 << 8 | 3 << 12 | 1 << 14 | 1 << 18  # TF, IOPL, NT, AC: no function may leave these changed
 
+_ARMED: Final = ARGS + 40  # bytes that are zero when a run begins
+_NOTHING: Final = bytes(_ARMED)
 _EXIT_FIELDS = struct.Struct("<9Q4H")
 _RECORD_FIELDS = struct.Struct("<18Q")
 _WORD = struct.Struct("<Q")
@@ -91,7 +93,7 @@ class Control:
 
     def arm(self, ctx: int) -> None:
         """Before a run: nothing of an earlier one is left."""
-        self.view[: ARGS + 40] = bytes(ARGS + 40)
+        self.view[:_ARMED] = _NOTHING
         _WORD.pack_into(self.view, IN_CTX, ctx)
 
     @property

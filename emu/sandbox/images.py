@@ -21,6 +21,7 @@ from jit.layout import private_stack_symbol
 from jit.place import place
 
 _ALIGN = 16
+_CALLS = frozenset(("call", "jump"))
 _addr = attrgetter("addr")
 _NOP5 = bytes.fromhex("0f1f440000")
 _RESERVE = 1 << 16  # bytes behind all functions, for what else native code reads there
@@ -249,10 +250,11 @@ def _through_gates(native: NativeFunction, start: int, code: bytes, first_gate: 
     """
     out = None
     for reloc in native.relocs:
-        elsewhere = reloc.symbol or reloc.addend  # or it misses its target, and is to do so
+        # One with an addend misses its target, and is to do so.
         if (
-            reloc.kind not in ("call", "jump")
-            or elsewhere
+            reloc.symbol
+            or reloc.addend
+            or reloc.kind not in _CALLS
             or first_gate + reloc.target >= addresses.GATE_COUNT
         ):
             continue
@@ -285,7 +287,7 @@ def _symbols(machine: Machine, image: Image) -> dict[str, int]:
     for native in image.functions:
         for reloc in native.relocs:
             if reloc.symbol and reloc.symbol not in symbols:
-                code = reloc.kind in ("call", "jump") or callee_of(reloc.symbol).kind != "unknown"
+                code = reloc.kind in _CALLS or callee_of(reloc.symbol).kind != "unknown"
                 find = machine.symbol if code else machine.data_symbol
                 symbols[reloc.symbol] = find(reloc.symbol)
     return symbols

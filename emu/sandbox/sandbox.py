@@ -25,6 +25,7 @@ from emu.sandbox.machine import Machine, Stop
 from jit.image import Image, Layout
 from jit.profile import DEFAULT, Profile
 
+_USUAL = Checks()
 _NO_IMAGES: Mapping[str, Image] = {}
 _OTHER_FRAME = (isa.MAX_STACK + 128) // 8  # words: a program's stack, and what may be saved above it
 _PROG_STRUCT = 256  # bytes of a struct bpf_prog that native code may look at: only bpf_func is filled in
@@ -116,7 +117,7 @@ class Sandbox:
             for off, length, register in table
         }
         self._gated = [(one.addr, *_stack_words(one)) for one in self.code.gated]
-        self._rules = rules or Checks()
+        self._rules = rules or _USUAL
         self._confirmer: Confirmer | None = None
 
     @cached_property
