@@ -133,7 +133,7 @@ CALLS = ("calls",)
 
 
 def test_a_hunt() -> None:
-    done = hunt(Order(SOME, 50, 1, CALLS, candidates=150))
+    done = hunt(Order(SOME, 50, 1, CALLS, candidates=50))
     assert done.baseline == ()
     assert [one.name for one in done.hunted] == list(SOME)
     oracles = {one.name: one.found.finding.oracle for one in done.hunted if one.found is not None}
@@ -160,7 +160,7 @@ def test_command() -> None:
         command,
         [
             *("--campaign", "--name", "r1-r2-swapped", "--generator", "calls"),
-            *("--cases", "25", "--tries", "100", "--json"),
+            *("--cases", "25", "--tries", "40", "--json"),
         ],
     )
     assert ran.exit_code == 0, ran.output
