@@ -12,7 +12,7 @@ from emu.fuzz.tasks import Config
 from emu.runtime.kfuncs import IMPLEMENTED, load
 from tests.emu.conftest import Command, Ran, bpfemu
 
-SEED = 18  # of 40 cases of `tiny`, numbers 4 and 39 have a call with 12 arguments
+SEED = 35  # of 40 cases of `tiny`, number 1 alone has a call with 12 arguments
 TINY = str(Path(__file__).parent / "tiny.py")
 
 
