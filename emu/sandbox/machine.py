@@ -217,6 +217,12 @@ class Machine:
         if addresses.DATA <= low <= high <= addresses.DATA + addresses.DATA_SIZE:
             self._data_host[low - addresses.DATA : high - addresses.DATA] = self._fill[:size]
 
+    def lend_variable(self, low: int, high: int) -> None:
+        """Let helpers reach [low, high) of the kernel's variables until the memory is reset: it is a program's stack."""
+        if low < high and self.memory.region_at(low) is None and self.memory.region_at(high - 1) is None:
+            view = memoryview(self._data_host)[low - addresses.DATA : high - addresses.DATA]
+            self.memory.add(Region(low, high - low, "stack", "a private stack", view))
+
     def stack_word(self, at: int) -> bytes:
         """The eight bytes at offset `at` of the native stack."""
         return bytes(self.stack[at : at + 8])

@@ -158,6 +158,7 @@ class Sandbox:
         self.machine.set_variable("current_task", CURRENT_TASK)
         for low, top in self.code.private.values():
             self.machine.fill_variable(low, top)
+            self.machine.lend_variable(low, top)
         trap = None
         r0 = 0
         rounds = max(1, self.world.rounds)
