@@ -184,7 +184,7 @@ def _call_differences(
         return
     for number in range(max(len(left.args), len(right.args))):
         one, other = _argument(left, number), _argument(right, number)
-        if one != other:
+        if one != other and not _is_same_number(left, right, number):
             yield _difference(
                 "argument", names, one, other,
                 about=f"argument {number + 1} of {left.callee}", callee=left.callee, argument=number + 1, **at,
@@ -233,7 +233,8 @@ def _entry_differences(left: Entry, right: Entry, names: tuple[str, str], run: i
         if one is None or other is None:
             continue
         texts = _word(one, shown), _word(other, other_shown)
-        if texts[0] != texts[1]:
+        # a number may happen to be the address of a function in one engine
+        if texts[0] != texts[1] and not (one == other and None in (shown, other_shown)):
             yield _difference(
                 "argument", names, *texts, about=f"argument {number} of {name}",
                 run=run, insn=left.insn, callee=name, argument=number,
@@ -274,6 +275,13 @@ def _argument(call: CallRecord, number: int) -> str:
         return "none"
     shown = call.shown[number] if number < len(call.shown) else None
     return hex(call.args[number]) if shown is None else str(shown)
+
+
+def _is_same_number(left: CallRecord, right: CallRecord, number: int) -> bool:
+    """Whether both pass the same number, which happens to be the address of a function in one engine."""
+    if number >= min(len(left.args), len(right.args)) or left.args[number] != right.args[number]:
+        return False
+    return any(number >= len(call.shown) or call.shown[number] is None for call in (left, right))
 
 
 def _ending_differences(

@@ -6,7 +6,7 @@ import pytest
 
 from bpf.maps import MapSpec
 from emu.compare import compare
-from emu.outcome import CallRecord, Outcome, Pointer, RunResult, Trap, Violation
+from emu.outcome import CallRecord, Entry, Outcome, Pointer, RunResult, Trap, Violation
 
 CALL = CallRecord(
     insn=7, callee="okf_sum7", kind="kfunc", args=(1, 2, 3, 4, 5, 6, 7), shown=(None,) * 7, ret=140, frame=0
@@ -45,6 +45,21 @@ def test_pointers_compare_by_meaning_not_by_address() -> None:
     found = compare(base, other(replace(RUN, calls=(moved,))))
     assert found is not None
     assert (found.left, found.right) == ("fp0-8", "fp0-16")
+
+
+def test_a_number_that_happens_to_be_an_address() -> None:
+    """-0x40000000 is where the main function lies, in the sandbox only."""
+    number = 0xFFFFFFFF_C0000000
+    plain = replace(CALL, args=(number, *CALL.args[1:]))
+    shown = replace(plain, shown=(Pointer("func", 0, 0), *CALL.shown[1:]))
+    base = replace(ONE, runs=(replace(RUN, calls=(plain,)),))
+    assert compare(base, other(replace(RUN, calls=(shown,)))) is None
+    moved = replace(shown, args=(number + 8, *CALL.args[1:]))
+    assert compare(base, other(replace(RUN, calls=(moved,)))) is not None
+    entry = Entry(1, 4, "f", (number, 2), (None, None), 0)
+    seen = replace(entry, shown=(Pointer("func", 0, 0), None))
+    left, right = (replace(ONE, runs=(replace(RUN, calls=(), entries=(one,)),)) for one in (entry, seen))
+    assert compare(left, right) is None
 
 
 def test_the_first_call_explains_a_wrong_result() -> None:
