@@ -306,12 +306,7 @@ def _alike() -> dict[Form, tuple[Form, ...]]:
     for form in FORMS:
         cls, mode = form.code & isa.CLASS_MASK, form.code & isa.MODE_MASK
         sort = {isa.ALU64: isa.ALU, isa.JMP32: isa.JMP}.get(cls, cls)
-        if (
-            not form.loadable
-            or form.wide
-            or form.group == "packet"
-            or form.name in ("callx", "addr_space_cast")
-        ):
+        if not form.loadable or form.wide or form.group == "packet" or form.name in _KEPT:
             continue
         atomic = sort == isa.STX and mode == isa.ATOMIC
         key = (sort, form.dst, form.src, isinstance(form.off, str), form.imm if not atomic else "operation")
