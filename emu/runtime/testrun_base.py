@@ -5,6 +5,7 @@ Knows nothing of any one program type.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpf.program import RunInput
 from emu.runtime.contexts import Context
@@ -16,8 +17,7 @@ SHARED_INFO = 320  # SKB_DATA_ALIGN(sizeof(struct skb_shared_info))
 FRAGS = 17 * PAGE  # MAX_SKB_FRAGS pages behind the linear part
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """What BPF_PROG_TEST_RUN reports. retval: u32. data_out, ctx_out: None where the type has none."""
 
     errno: str

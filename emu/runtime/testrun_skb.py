@@ -32,6 +32,7 @@ _SOCK = struct.Struct(
 )  # family, src_ip4, dst_ip4, state, rx_queue_mapping of struct bpf_sock
 _NO_ADDRESSES = _SOCK.pack(0, 0, 0, TCP_CLOSE, -1)
 _ADDRESSED = frozenset({b"\x08\x00", b"\x86\xdd"})  # EtherTypes of IPv4 and IPv6
+_NO_DEVICE = bytes(6)  # the address of the loopback device
 _L2 = frozenset({"sched_cls", "sched_act"})
 _DIRECT = _L2 | {"lwt_in", "lwt_out", "lwt_xmit", "cgroup_skb"}
 
@@ -48,9 +49,9 @@ GSO_MAX_SIZE = 65536
 
 def protocol_of(frame: bytes) -> int:
     """skb->protocol of an Ethernet frame as eth_type_trans finds it, as a program reads the big-endian field."""
-    kind = int.from_bytes(frame[12:14], "big")
-    if kind >= 0x0600:
-        return int.from_bytes(frame[12:14], "little")
+    kind = frame[12:14]
+    if kind >= b"\x06\x00":
+        return int.from_bytes(kind, "little")
     raw_802_3 = frame[14:16] == b"\xff\xff"
     return 0x0100 if raw_802_3 else 0x0400  # ETH_P_802_3, ETH_P_802_2
 
@@ -60,7 +61,7 @@ def packet_type(frame: bytes) -> int:
 
     Its address and its broadcast address are both zero, so that no frame is a broadcast.
     """
-    if frame[:6] == bytes(6):
+    if frame.startswith(_NO_DEVICE):
         return 0
     return 2 if frame[0] & 1 else 3
 
@@ -114,14 +115,15 @@ class _Skb:
         self.context = context
         self.sock = sock
         self.given = given
+        self.repeats = given is None and kind in _L2  # whether a new packet is all that another run takes
 
     def again(self, run: RunInput) -> Finish | None:
         """Another packet of the same length, without a context of the caller's."""
         data = DEFAULT_DATA if run.data_in is None else run.data_in
         packet = self.packet
-        if self.given is not None or self.kind not in _L2 or len(data) != packet.length:
+        if not self.repeats or len(data) != packet.length or run.flags or run.ctx_in:
             return None
-        if run.flags or run.ctx_in or run.ctx_out_size or run.repeat > 1:
+        if run.ctx_out_size or run.repeat > 1:
             return None
         _describe_socket(self.sock, data, packet.linear)
         packet.room[SKB_HEADROOM : SKB_HEADROOM + len(data)] = data
@@ -130,6 +132,8 @@ class _Skb:
 
     def finish(self, run: RunInput, r0: int) -> Finished:
         packet, given = self.packet, self.given
+        if self.repeats:
+            return results(run, r0 & 0xFFFFFFFF, packet.contents(), None)
         if self.kind not in _L2:
             packet.push(ETH_HLEN)
             packet.store_bytes(0, bytes(ETH_HLEN))

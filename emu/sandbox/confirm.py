@@ -31,7 +31,7 @@ from emu.sandbox.checks import Checks
 from emu.sandbox.exceptions import THROW
 from emu.sandbox.images import CodeMap
 from emu.sandbox.machine import Machine
-from emu.sandbox.script import Run
+from emu.sandbox.script import Ran, Run
 
 _AT_ONCE: Final = 256  # runs of one native call
 _OBJECTS: Final = ("packet", "ctx", "heap")
@@ -112,7 +112,7 @@ class Confirmer:
             log = run.logged
             for view, start, end in views:  # the objects as they were right after this run
                 view[:] = ran.objects[start:end]
-            if not self._finished(ran.exit, want, finish):
+            if not self._finished(ran, want, finish):
                 return self._no()
         return len(asked)
 
@@ -122,7 +122,7 @@ class Confirmer:
         """As many runs from `first` on, which has begun, as can be made in one go, and how their results are made."""
         asked: list[Run] = []
         finishing: list[Finish] = []
-        finish = self._world.finishing
+        finish, again = self._world.finishing, self._world.again
         pieces = [piece for one in objects for piece in (one.view, _PADDING[one.size & 7]) if piece]
         logged = 0
         for at in range(first, min(first + _AT_ONCE, len(runs))):
@@ -132,29 +132,28 @@ class Confirmer:
             if entries is None or (asked and logged > gates.LIMIT):
                 break
             if asked:
-                finish = self._again(runs[at])
+                try:
+                    finish = again(runs[at])
+                except RunRefused:
+                    break
             if finish is None:
                 break
             asked.append(Run(b"".join(pieces), entries, logged))
             finishing.append(finish)
         return asked, finishing
 
-    def _again(self, run: RunInput) -> Finish | None:
-        try:
-            return self._world.again(run)
-        except RunRefused:
-            return None
-
     def _script(self, want: RunResult) -> bytes | None:
         """The entries of the calls; None where a script cannot say what they do."""
         if want.trap is not None or want.calls_dropped or want.entries_dropped or want.violations:
             return None
+        stubs, pack = self._stubs, script.ENTRY.pack
         entries = []
         for call in want.calls:
-            stub = self._stubs.get(call.callee)
+            stub = stubs.get(call.callee)
             if stub is None or len(call.args) != stub[1]:
                 return None
-            entries.append(script.ENTRY.pack(stub[3] if stub[3] is not None else call.ret, stub[2], stub[0]))
+            number, _, words, void = stub
+            entries.append(pack(call.ret if void is None else void, words, number))
         entries.append(script.NO_ENTRY)
         return b"".join(entries)
 
@@ -244,20 +243,13 @@ class Confirmer:
         depth = (shadow - gates.SHADOW_START) // gates.ENTRY_SIZE
         return _Gate(site.insn, start, isa.MAX_REG_ARGS + sub.in_stack_args, depth, rbp)
 
-    def _finished(self, raw: bytes, want: RunResult, finish: Finish) -> bool:
+    def _finished(self, ran: Ran, want: RunResult, finish: Finish) -> bool:
         """Whether registers at the exit and results are as they should be."""
-        rest = raw[8:]
-        if rest not in _clean_exits:
-            if checks.at_exit(control.exit_of(raw), ""):
+        if ran.exit not in _clean_exits:
+            if checks.at_exit(control.exit_of(bytes(8) + ran.exit), ""):
                 return False
-            _clean_exits.add(rest)
-        done = finish(int.from_bytes(raw[:8], "little"))
-        return (
-            done.retval == want.retval
-            and done.errno == want.errno
-            and done.data_out == want.data_out
-            and done.ctx_out == want.ctx_out
-        )
+            _clean_exits.add(ran.exit)
+        return finish(ran.rax) == (want.errno, want.retval, want.data_out, want.ctx_out)
 
 
 def _as_wanted(record: bytes, want: Entry, count: int, frames: Sequence[int]) -> bool:

@@ -135,8 +135,11 @@ class CodeMap:
 
     def site(self, addr: int) -> Site | None:
         """Where the native instruction that holds the byte at `addr` belongs; None outside of all functions."""
+        return self._site(addr, self.function_at(addr))
+
+    def _site(self, addr: int, function: Function | None) -> Site | None:
+        """As `site`, in the function that holds the byte at `addr`."""
         if addr not in self._sites:
-            function = self.function_at(addr)
             self._sites[addr] = None if function is None else self._find(addr, function)
         return self._sites[addr]
 
@@ -176,10 +179,10 @@ class CodeMap:
         if off >= 5 and code[off - 5] == 0xE8:
             reached = ret + int.from_bytes(code[off - 4 : off], "little", signed=True)
             if reached % (1 << 64) == target:
-                return self.site(ret - 5)
+                return self._site(ret - 5, function)
         # Our own code calls directly only.
         if function.foreign and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0:
-            return self.site(ret - 2)
+            return self._site(ret - 2, function)
         return None
 
 

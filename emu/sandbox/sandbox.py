@@ -53,17 +53,17 @@ class Sandbox:
         found = images.load(
             machine,
             [(world.program.name, image), *programs.items()],
-            tuple(world.map_pointer(i) for i in range(count)),
-            tuple(_values(world, (image, *programs.values()), i) for i in range(count)),
+            tuple([world.map_pointer(i) for i in range(count)]),
+            tuple([_values(world, (image, *programs.values()), i) for i in range(count)]),
             profile.tail_call_offset,
         )
         self.layout: Layout = found.layout
         self.codes: tuple[bytes, ...] = found.codes
         chunks = [(one.addr, one.code) for one in found.functions]
-        structs, blob = _prog_structs(found, programs, profile)
-        if blob:
-            chunks.append((min(structs.values()), blob))
-        self._entries = structs
+        self._entries: dict[str, int] = {}
+        if programs:
+            self._entries, blob = _prog_structs(found, profile)
+            chunks.append((min(self._entries.values()), blob))
         self._profile = profile
         self._setup(machine, world, found.functions, chunks, seconds, rules)
 
@@ -299,12 +299,8 @@ def _values(world: World, loaded: Sequence[Image], index: int) -> int:
     return 0
 
 
-def _prog_structs(
-    found: images.Loaded, programs: Mapping[str, Image], profile: Profile
-) -> tuple[dict[str, int], bytes]:
+def _prog_structs(found: images.Loaded, profile: Profile) -> tuple[dict[str, int], bytes]:
     """A struct bpf_prog for every image that a prog array may hold: addresses by name, and their bytes."""
-    if not programs:
-        return {}, b""
     base = -(-max(one.end for one in found.functions) // _PROG_STRUCT) * _PROG_STRUCT + _PROG_STRUCT
     structs: dict[str, int] = {}
     blob = bytearray()

@@ -46,6 +46,7 @@ _WORD = struct.Struct("<Q")
 _OBJECT = struct.Struct("<2Q")
 NO_FILL: Final = entry_rsp() + 8  # `low` of runs whose stack needs no fill
 EXIT_SIZE: Final = 8 * 10  # as control.EXIT
+_EXIT = struct.Struct(f"<Q{EXIT_SIZE - 8}s")
 _OUT = struct.Struct("<5Q")
 OUT_SIZE: Final = EXIT_SIZE + _OUT.size
 _NOTHING_YET: Final = bytes(OUT_SIZE)
@@ -66,11 +67,12 @@ class Run:
 class Ran(NamedTuple):
     """What came of a run. entries: of its calls, one behind the other; objects: their bytes afterwards, as in `Run`.
 
-    exit: as control.EXIT. whole: whether it used all entries, the log has the calls that it should, and all have returned.
+    rax: at the exit. exit: what lies behind it at control.EXIT. whole: whether it used all entries, the log has the calls that it should, and all have returned.
     """
 
     entries: bytes
     objects: bytes
+    rax: int
     exit: bytes
     whole: bool
 
@@ -125,12 +127,9 @@ class Script:
             last, out = at + len(run.entries) - ENTRY_SIZE, body + self._size
             log = gates.LOG_START + run.logged * gates.RECORD_SIZE
             cells = _OUT.pack(addresses.SCRIPT + last, gates.SHADOW_START, log, gates.LOG_END, 0)
-            yield Ran(
-                raw[at:last],
-                raw[body:out],
-                raw[out : out + EXIT_SIZE],
-                raw.startswith(cells, out + EXIT_SIZE),
-            )
+            rax, exit_ = _EXIT.unpack_from(raw, out)
+            whole = raw.startswith(cells, out + EXIT_SIZE)
+            yield Ran(raw[at:last], raw[body:out], rax, exit_, whole)
             at = last + ENTRY_SIZE
             body = out + OUT_SIZE + self._head
 
