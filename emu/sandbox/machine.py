@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
-from emu.runtime.memory import PAGE, ZEROS, Memory, Region
+from emu.runtime.memory import Region
 from emu.sandbox import addresses, entry, forbidden, gates, native, script, stubs
 from emu.sandbox.control import Control
 from emu.sandbox.gates import Gates
 from emu.sandbox.native import Processor
+from emu.sandbox.objects import NativeMemory
 from emu.sandbox.script import Script
 from emu.sandbox.watchdog import Watchdog
 
@@ -39,28 +40,6 @@ class Stop:
     size: int = 0
     timeout: bool = False
     asked: bool = False
-
-
-class NativeMemory(Memory):
-    """The objects of a program, plus the native stack. Whatever native code wrote beside the objects is zeroed, too."""
-
-    def __init__(self, stack: memoryview) -> None:
-        super().__init__()
-        self._stack = self.add(Region(addresses.STACK, len(stack), "stack", "the native stack", stack))
-
-    def reset(self) -> None:
-        """Forget all objects but the stack; every byte of every arena is zero again."""
-        for arena in self.arenas.values():
-            edge = -(-arena.used // PAGE) * PAGE
-            if edge > len(ZEROS):
-                edge = 0
-            if edge < arena.size:
-                arena.host.madvise(mmap.MADV_DONTNEED, edge, arena.size - edge)
-            if edge:
-                arena.view[:edge] = ZEROS[:edge]
-            arena.used = 0
-        self.forget()
-        self.add(self._stack)
 
 
 class Machine:
