@@ -18,6 +18,7 @@ from emu.fuzz.generators.branches import fork, loop
 from emu.fuzz.generators.building import arguments
 from emu.fuzz.generators.code import link
 from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.edges import at_exceptions
 from emu.fuzz.generators.frame import early_exit, enter, leave
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE, Plan
@@ -100,6 +101,9 @@ def statement(body: Body) -> None:
         return
     if kind < 0.05 and not body.locked & (TEMPORARY | 1 << PARAMS):
         loop(body, lambda inner: _some(inner, 2))
+        return
+    if kind < 0.08:
+        at_exceptions(body)
         return
     form, emit = _FORMS[int(draw.random() * len(_FORMS))]
     emit(body, form)
