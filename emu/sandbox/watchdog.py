@@ -5,6 +5,7 @@ A limit by instruction count would halve the speed of every run, and Unicorn's o
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 _TICK = 0.02  # seconds between looks; the limit is kept to this precision
@@ -28,6 +29,7 @@ class Watchdog:
         self._active = False
         self._fired = False
         self._closed = False
+        self._seen, self._since, self._worked, self._quiet = -1, 0.0, 0.0, 0  # of the thread
 
     def begin(self) -> None:
         """A run starts now."""
@@ -39,7 +41,9 @@ class Watchdog:
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():  # a fork has no threads but its own
-            self._thread = threading.Thread(target=self._watch, name="sandbox watchdog", daemon=True)
+            # Weakly, so that a machine that nobody uses any more goes, and its thread with it.
+            target, given = _watch, (weakref.ref(self), self._wake)
+            self._thread = threading.Thread(target=target, args=given, name="sandbox watchdog", daemon=True)
             self._thread.start()
         self._wake.set()
 
@@ -54,20 +58,31 @@ class Watchdog:
         self._closed = True
         self._wake.set()
 
-    def _watch(self) -> None:
-        seen, since, worked, idle = -1, 0.0, 0.0, 0
-        while not self._closed:
-            self._wake.wait()
-            time.sleep(_TICK)
-            with self._lock:
-                now, work = time.monotonic(), time.process_time()
-                if self._run != seen or not self._active:
-                    idle = 0 if self._run != seen else idle + 1
-                    seen, since, worked = self._run, now, work
-                elif now - since > self.seconds and work - worked > _SHARE * self.seconds:
-                    # Under the lock: the run cannot end, and the next begin, between the look and the stop.
-                    self._fired = True
-                    self._stop()
-                if idle > _IDLE:
-                    idle = 0
-                    self._wake.clear()
+    def __del__(self) -> None:
+        self.close()
+
+    def _look(self) -> bool:
+        """What the thread does every _TICK: whether it goes on."""
+        with self._lock:
+            now, work = time.monotonic(), time.process_time()
+            if self._run != self._seen or not self._active:
+                self._quiet = 0 if self._run != self._seen else self._quiet + 1
+                self._seen, self._since, self._worked = self._run, now, work
+            elif now - self._since > self.seconds and work - self._worked > _SHARE * self.seconds:
+                # Under the lock: the run cannot end, and the next begin, between the look and the stop.
+                self._fired = True
+                self._stop()
+            if self._quiet > _IDLE:
+                self._quiet = 0
+                self._wake.clear()
+        return not self._closed
+
+
+def _watch(watchdog: "weakref.ref[Watchdog]", wake: threading.Event) -> None:
+    goes_on = True
+    while goes_on:
+        wake.wait()
+        time.sleep(_TICK)
+        found = watchdog()
+        goes_on = found is not None and found._look()  # noqa: SLF001 - its own thread
+        del found

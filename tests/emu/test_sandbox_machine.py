@@ -1,7 +1,10 @@
 """The machine: code is replaced exactly, time is limited, memory is the runtime's own, nothing leaks."""
 
+import gc
 import random
 import resource
+import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -101,6 +104,19 @@ def test_watchdog_stops_one_run_and_not_the_next(machine: Machine) -> None:
         stop = machine.execute(0)
         assert (stop.done, stop.timeout, stop.rip) == (False, True, BASE)
         assert run(machine, b"\x31\xc0\xc3") == 0
+
+
+def test_a_machine_that_nobody_uses_any_more_goes_with_its_thread() -> None:
+    before = set(threading.enumerate())
+    made = Machine()
+    run(made, b"\xc3")
+    (thread,) = set(threading.enumerate()) - before
+    gone = weakref.ref(made)
+    del made
+    gc.collect()
+    thread.join(30.0)
+    assert gone() is None
+    assert not thread.is_alive()
 
 
 def test_what_a_hook_raises_comes_out_and_the_machine_goes_on(machine: Machine) -> None:
