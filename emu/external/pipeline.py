@@ -58,6 +58,9 @@ class JitPipeline(Pipeline):
 
     def _image(self, verified: Verified) -> Image:
         """What the JIT makes of it. Raises NotTakenError and JitFailedError."""
+        if "bpf_throw" in names(verified):
+            why = "is not taken: it throws, and unwinding follows a kernel's frames"
+            raise NotTakenError(self._name, verified.program.name, why)
         place = self._layout(self.machine, verified)
         if self._layout(self.precise_machine, verified) != place:
             raise InputError(verified.program.name, "", "the two machines have things at different addresses")

@@ -16,7 +16,7 @@ FAULTS = {
     "outgoing area forgotten": ('8 * max(function["out_stack_args"] - 1, 0)', "0"),
     "rsp not restored": ('self.put("c9 c3")', 'self.put("5d c3")'),
     "unsigned for signed division": ('"f9") if off', '"f1") if off'),
-    "sign extension lost": ('0x81: "48 63 81"', '0x81: "8b 81"'),
+    "difference in the wrong register": ('0x10: "29 c8"', '0x10: "29 c1"'),
     "rbx as scratch": ('self.put("55 48 89 e5 48 81 ec"', 'self.put("55 48 89 e5 31 db 48 81 ec"'),
 }
 
