@@ -20,8 +20,9 @@ Sought = Callable[[Request, Mapping[str, Program]], bool]
 class Seeking:
     """Finds a program that the verifier accepts (unless told otherwise) and that has what is sought."""
 
-    def __init__(self, sought: Sought, *, verified: bool = True) -> None:
+    def __init__(self, sought: Sought, *, verified: bool = True, found: Finding = FOUND) -> None:
         self.sought = sought
+        self.found = found
         self.verified = verified
         self.asked = 0
 
@@ -34,15 +35,22 @@ class Seeking:
         if found and self.verified:
             programs = [request.program, *(others or {}).values()]
             found = not any(isinstance(verify(program, log_level=0), Rejected) for program in programs)
-        return Judged(Case(request), (FOUND,) if found else ())
+        return Judged(Case(request), (self.found,) if found else ())
 
 
-def reduced(text: str, sought: Sought, *, verified: bool = True, budget: Budget | None = None) -> Reduced:
+def reduced(
+    text: str,
+    sought: Sought,
+    *,
+    verified: bool = True,
+    budget: Budget | None = None,
+    found: Finding = FOUND,
+) -> Reduced:
     """The reduction of a `.bpf` text."""
     assembly = asm.parse(text, "test")
     others = {program.name: program for program in assembly.programs[1:]}
     request = Request(assembly.program, assembly.runs)
-    return reduce(request, others, FOUND, Seeking(sought, verified=verified), budget)
+    return reduce(request, others, found, Seeking(sought, verified=verified, found=found), budget)
 
 
 def code(result: Reduced) -> list[str]:

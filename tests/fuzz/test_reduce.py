@@ -11,6 +11,7 @@ from bpf.kfuncs import KFUNCS
 from bpf.program import Program, Request
 from emu.fuzz.finding import Finding
 from emu.fuzz.reduce import Budget, reduce
+from emu.fuzz.reduce.draft import Draft
 from tests.fuzz.reduce_kit import FOUND, Seeking, Sought, code, has, reduced
 
 CALLS = """
@@ -334,6 +335,34 @@ def test_checkpoints_everywhere_instead_of_a_long_program() -> None:
     assert (long_or_flagged.insns_after, long_or_flagged.request.program.prog_flags) == (2, 8)
     long_alone = reduced(lines, lambda request, _: len(insns(request)) > 12)
     assert (long_alone.insns_after, long_alone.request.program.prog_flags) == (13, 0)
+
+
+def test_one_kept_state_instead_of_a_long_program() -> None:
+    """The verifier keeps a state at may_goto; who asks about paths may be shown that instead of what else makes it keep one."""
+    lines = "r0 = 7\n" * 20 + "if r0 == 7 goto l\nr0 = 8\nl:\nexit\n"
+
+    def kept(request: Request, _others: Mapping[str, Program]) -> bool:
+        codes = [insn.code for insn in insns(request)]
+        return len(codes) > 17 or isa.OP_MAY_GOTO in codes
+
+    paths = reduced(lines, kept, found=Finding("sound", "pc", "no path comes here"))
+    assert code(paths) == ["may_goto l0", "l0:", "r0 = 0", "exit", "input:"]
+    others = reduced(lines, kept)
+    assert others.insns_after == 18
+
+
+def test_insertion_moves_jumps_and_functions() -> None:
+    assembly = asm.parse("l:\nr0 = 0\nif r0 == 1 goto l\ncall f\nexit\nf:\nr0 = 1\nexit\n", "test")
+    draft = Draft.of(assembly.program)
+    may_goto = Insn(isa.OP_MAY_GOTO)
+    for index, offs in enumerate(([0, 0, -3, 0], [0, 0, -3, 0], [0, -2, 0, 0])):
+        made = draft.inserted(index, may_goto).program_or_none()
+        assert made is not None
+        assert made.insns[index] == may_goto
+        assert [insn.off for insn in made.insns[:4]] == offs
+    made = draft.inserted(4, may_goto).program_or_none()
+    assert made is not None
+    assert (made.insns[2].imm, made.insns[4]) == (1, may_goto)
 
 
 def test_equal_numbers_go_down_together() -> None:

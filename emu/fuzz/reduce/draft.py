@@ -157,6 +157,20 @@ class Draft:
         """With another instruction in the place of item `index`."""
         return self.without(index, index + 1, (item,))
 
+    def inserted(self, index: int, insn: Insn) -> Self:
+        """With one more instruction before item `index`, where jumps to that item lead now; a jump leads to that item."""
+
+        def moved(target: int | None) -> int | None:
+            at = len(self.items) if target is None else self.find(target)
+            return 2 * self.items[at].key if at < len(self.items) else None
+
+        items = [replace(item, key=2 * item.key + 1, target=moved(item.target)) for item in self.items]
+        behind = items[index].key
+        made = Item(behind - 1, insn, target=behind if is_branch(insn) else None)
+        functions = tuple(replace(one, start=2 * one.start) for one in self.functions)
+        lines = tuple((2 * key + 1, line) for key, line in self.lines)
+        return replace(self, items=(*items[:index], made, *items[index:]), functions=functions, lines=lines)
+
     def promoted(self, place: int) -> Self:
         """With function `place` as the main program in the place of the one that was, without parameters."""
         bounds = self.bounds()

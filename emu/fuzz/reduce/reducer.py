@@ -4,16 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bpf import isa
+from bpf.insn import Insn
 from bpf.program import Program, Request
 from emu.fuzz.finding import Finding
 from emu.fuzz.reduce import calls, code, data
 from emu.fuzz.reduce.search import Budget, Judging, Saved, Search, alike, quick
-from emu.fuzz.reduce.state import State
+from emu.fuzz.reduce.state import MAIN, State
 
 Pass = Callable[[Search, str], None]
 
 STATE_FREQ: Final = 1 << 3  # BPF_F_TEST_STATE_FREQ
+PATHS: Final = "sound"  # the oracle that sees which paths the verifier did not follow
 LONG: Final = 10  # instructions of a program that is short enough
+SHORT: Final = 15  # likewise, where shortening it takes long
 
 # what cuts much comes first; a program that is small is quickly judged
 CODE: Final[tuple[Pass, ...]] = (
@@ -94,7 +98,9 @@ def _search(search: Search) -> None:
     data.attributes(search)
     whole = search.saved()
     _rounds(search)
+    plain = search.saved()
     _denser(search, whole)
+    _kept(search, plain)
     _tell(search)
 
 
@@ -121,6 +127,26 @@ def _denser(search: Search, whole: Saved) -> None:
             _rounds(search)
             if search.state.count < best.state.count:
                 return
+    search.restore(best)
+
+
+def _kept(search: Search, plain: Saved) -> None:
+    """Once more with a place at which the verifier always keeps a state, instead of what makes it keep one.
+
+    That is what it does at may_goto, and a may_goto that leads to the next instruction is nothing else.
+    """
+    best = search.saved()
+    if search.finding.oracle != PATHS:
+        return
+    for index in range(plain.state.main.count):
+        if best.state.count <= SHORT:
+            break
+        search.restore(plain)
+        draft = plain.state.main.inserted(index, Insn(isa.OP_MAY_GOTO))
+        if search.attempt(plain.state.with_draft(MAIN, draft), smaller=False):
+            _rounds(search)
+            if search.state.count < best.state.count:
+                best = search.saved()
     search.restore(best)
 
 
