@@ -17,13 +17,15 @@ from emu.fuzz.generators.draw import U64, Draw
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.prototypes import GLOBAL, Param, Signature
-from emu.fuzz.generators.rules import MAKERS, Recipe
+from emu.fuzz.generators.rules import EDGES, MAKERS, Recipe
 from emu.fuzz.generators.setting import FLAGS, context_type, inputs
 
 _BORDERS = (
     0, 1, 2, 3, 6, 7, 8, 9, 15, 16, 31, 32, 50, 54, 55, 56, 57, 60, 62, 63, 64, 65, 100, 127, 128, 255, 256, -1, -2, -8, -9, -128, -129,
     0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x100000007, 0x10000003F, 1 << 63, (1 << 63) - 1,
 )  # fmt: skip
+_EDGES = 0.2  # of all programs
+_STATE_FREQ = 8
 MAPS = {
     "values": f"map values: array key 4 value {VALUE_SIZE} max 1 dump",
     "table": f"map table: hash key 4 value {VALUE_SIZE} max 4",
@@ -37,11 +39,11 @@ MAPS = {
 def near(rng: random.Random) -> Made:
     """One program of this kind."""
     draw = Draw(rng)
-    name, maker = draw.pick(MAKERS)
+    name, maker = draw.pick(EDGES if draw.random() < _EDGES else MAKERS)
     inside = draw.random() < 0.5
     recipe = maker(draw, inside)
-    program = assembled(recipe)
-    program = replace(program, maps=tuple(_filled(draw, spec) for spec in program.maps))
+    program = assembled(replace(recipe, words=()))
+    program = replace(program, maps=tuple(_filled(draw, spec, recipe.words) for spec in program.maps))
     if not recipe.quiet:
         program = _behind(_idle(draw), program)
     others = {"target": _target(recipe.prog_type)} if "progs" in recipe.maps else {}
@@ -52,25 +54,27 @@ def near(rng: random.Random) -> Made:
 @lru_cache(maxsize=1 << 12)
 def assembled(recipe: Recipe) -> Program:
     """The program of a recipe, with the maps as they are declared."""
-    flags = f" flags {FLAGS[recipe.prog_type]}" if recipe.prog_type in FLAGS else ""
+    number = FLAGS.get(recipe.prog_type, 0) | (_STATE_FREQ if recipe.frequent else 0)
+    flags = f" flags {number}" if number else ""
     head = f"prog type {recipe.prog_type} license GPL{flags}"
     main = f"int main({context_type(recipe.prog_type)}ctx):\n{recipe.main}"
     text = [head, *(MAPS[name] for name in recipe.maps), main, *recipe.functions]
     return asm.parse("\n".join(text) + "\n", "near").program
 
 
-def _filled(draw: Draw, spec: MapSpec) -> MapSpec:
+def _filled(draw: Draw, spec: MapSpec, first: tuple[int, ...]) -> MapSpec:
     if spec.name == "values":
-        return replace(spec, elems=((bytes(4), _words(draw)),))
+        return replace(spec, elems=((bytes(4), _words(draw, first)),))
     if spec.name == "table" and draw.random() < 0.7:
         return replace(spec, elems=((draw.below(2).to_bytes(4, "little"), draw.bytes(VALUE_SIZE)),))
     return spec
 
 
-def _words(draw: Draw) -> bytes:
-    """A value whose words are, for the most part, where rules have their borders."""
-    words = (draw.pick(_BORDERS) if draw.random() < 0.6 else draw.word() for _ in range(VALUE_SIZE // 8))
-    return b"".join((word & U64).to_bytes(8, "little") for word in words)
+def _words(draw: Draw, first: tuple[int, ...]) -> bytes:
+    """A value of words that begins with these; the others are, for the most part, where rules have their borders."""
+    count = VALUE_SIZE // 8 - len(first)
+    words = (draw.pick(_BORDERS) if draw.random() < 0.6 else draw.word() for _ in range(count))
+    return b"".join((word & U64).to_bytes(8, "little") for word in (*first, *words))
 
 
 def _idle(draw: Draw) -> list[Insn]:

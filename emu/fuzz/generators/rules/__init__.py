@@ -8,11 +8,12 @@
 | memory | map values, packets, contexts, pointers |
 | objects | references, callbacks, loops, sections, helpers, the program as a whole |
 | paths | what holds where ways join |
+| edges | what only certain numbers reach, which the map then holds |
 
 recipe.py says what a maker returns. None of them knows an engine, nor what the verifier says.
 """
 
-from emu.fuzz.generators.rules import arguments, memory, objects, paths, stack, values
+from emu.fuzz.generators.rules import arguments, edges, memory, objects, paths, stack, values
 from emu.fuzz.generators.rules.recipe import Maker, Recipe
 
 MAKERS: tuple[tuple[str, Maker], ...] = (
@@ -22,6 +23,9 @@ MAKERS: tuple[tuple[str, Maker], ...] = (
     *memory.RULES,
     *objects.RULES,
     *paths.RULES,
+    *edges.RULES,
 )
+# Those whose programs depend on few numbers; they are made more often.
+EDGES: tuple[tuple[str, Maker], ...] = tuple(edges.RULES)
 
-__all__ = ["MAKERS", "Maker", "Recipe"]
+__all__ = ["EDGES", "MAKERS", "Maker", "Recipe"]

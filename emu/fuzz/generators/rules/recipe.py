@@ -11,6 +11,8 @@ class Recipe:
     """main: lines of the main function, which is given the context in r1. functions: whole others, headers and all.
 
     prog_type: the kernel's name. maps: names of maps of `near.MAPS`. quiet: nothing may be put in front of it.
+    words: what the first words of the array are to be, modulo 2**64; the others are drawn. frequent: a verifier is asked to keep more
+    states than it would (BPF_F_TEST_STATE_FREQ).
     """
 
     main: str
@@ -18,6 +20,8 @@ class Recipe:
     prog_type: str = "sched_cls"
     maps: tuple[str, ...] = ("values",)
     quiet: bool = False
+    words: tuple[int, ...] = ()
+    frequent: bool = False
 
 
 # A program on one side of a rule's border: inside, where the rule holds, or outside.
