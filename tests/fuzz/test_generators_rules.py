@@ -14,8 +14,6 @@ from verifier import verify
 _DRAWN = 4
 # A struct bpf_map may be read, as the kernel has it.
 _LEAKY = {"pointer-kind"}
-# A kernel takes some of what is outside, so only strict mode has the border where it belongs.
-_STRICT = {"join-chosen-slot"}
 
 
 def _recipes(name: str, inside: bool) -> list[Recipe]:
@@ -24,8 +22,8 @@ def _recipes(name: str, inside: bool) -> list[Recipe]:
     return list(dict.fromkeys(made))
 
 
-def _accepted(recipe: Recipe, mode: str = "kernel") -> bool:
-    return not isinstance(verify(assembled(recipe), log_level=0, mode=mode, insn_limit=20_000), Rejected)
+def _accepted(recipe: Recipe) -> bool:
+    return not isinstance(verify(assembled(recipe), log_level=0, insn_limit=20_000), Rejected)
 
 
 def test_there_are_many_rules_and_each_has_its_name() -> None:
@@ -37,8 +35,7 @@ def test_there_are_many_rules_and_each_has_its_name() -> None:
 def test_both_sides(name: str) -> None:
     for recipe in _recipes(name, True):
         assert _accepted(recipe), recipe.main
-    mode = "strict" if name in _STRICT else "kernel"
-    outside = [_accepted(recipe, mode) for recipe in _recipes(name, False)]
+    outside = [_accepted(recipe) for recipe in _recipes(name, False)]
     assert not any(outside) if name not in _LEAKY else not all(outside)
 
 

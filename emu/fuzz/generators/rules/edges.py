@@ -187,12 +187,3 @@ def _chosen_word(draw: Draw, inside: bool) -> Recipe:
     use = f"r2 = *(u64 *)(r10 -8)\n{_indexed(0, 'r2')}"
     main = _chosen(draw, inside, "*(u64 *)(r10 -8) = {}", use)
     return Recipe(main, words=_zeros(draw), frequent=draw.chance(0.7))
-
-
-@RULES("join-chosen-slot")
-def _chosen_slot(draw: Draw, inside: bool) -> Recipe:
-    """The same in a slot. A kernel does not pass on what a callee needs of it: outside, it takes some, and strict mode none."""
-    store = draw.pick(("*(u64 *)(r11 -8) = {}", "r1 = {}\n*(u64 *)(r11 -8) = r1"))
-    main = _chosen(draw, inside, store, f"{arguments()}\ncall f\n")
-    callee = f"static u64 f({letters(6)}):\nr2 = *(u64 *)(r11 +8)\n{_indexed(0, 'r2')}exit"
-    return Recipe(main, (callee,), words=_zeros(draw), frequent=draw.chance(0.7))
