@@ -43,18 +43,8 @@ class JitPipeline(Pipeline):
         recorder: Recorder | None = None,
         make: Callable[[Verified], Image] | None = None,
     ) -> Case:
-        """As `Pipeline.run`; a fault of the JIT is noted before what any other stage cannot do."""
-        failed: list[InputError] = []
-
-        def made(verified: Verified) -> Image:
-            try:
-                return self._image(verified)
-            except (NotTakenError, JitFailedError) as error:
-                failed.append(error)
-                raise
-
-        case = super().run(request, others, engines, recorder, make or made)
-        return replace(case, error=failed[0]) if failed else case
+        """As `Pipeline.run`, with what the JIT makes; its own faults come before those of later stages."""
+        return super().run(request, others, engines, recorder, make or self._image)
 
     def _image(self, verified: Verified) -> Image:
         """What the JIT makes of it. Raises NotTakenError and JitFailedError."""
