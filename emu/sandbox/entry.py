@@ -6,6 +6,7 @@ instruction, and every load of a segment register with anything but null, is a #
 wherever a program jumps to: no scan of the code could promise that.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
@@ -30,9 +31,17 @@ _CR4_FSGSBASE: Final = 1 << 16  # rdfsbase and relatives are #UD unless set
 _CR4_OSXSAVE: Final = 1 << 18  # xgetbv and xsave are #UD unless set
 
 
+_DECIMAL: Final = re.compile(r"(?<![\w.])\d+(?!\w)")
+
+
 def assemble(text: str, addr: int) -> bytes:
-    """Native code of ours; keystone is right for it, and too slow and too often wrong for anything else."""
+    """Native code of ours; keystone is right for it, and too slow and too often wrong for anything else.
+
+    Keystone never sets the radix of numbers without a prefix: whatever lay in its memory decides whether `27` is 27 or
+    39. So none reaches it.
+    """
     module: Any = keystone  # it has no types
+    text = _DECIMAL.sub(lambda number: hex(int(number[0])), text)
     code, _count = module.Ks(module.KS_ARCH_X86, module.KS_MODE_64).asm(text, addr)
     if code is None:
         raise InternalError("keystone: nothing assembled")
