@@ -12,6 +12,7 @@ from emu.runtime.memory import Region
 from emu.sandbox import addresses, entry, forbidden, gates, native, script, stubs
 from emu.sandbox.control import Control
 from emu.sandbox.gates import Gates
+from emu.sandbox.interrupt import Interruptible
 from emu.sandbox.native import Processor
 from emu.sandbox.objects import NativeMemory
 from emu.sandbox.script import Script
@@ -87,6 +88,7 @@ class Machine:
         self._map()
         self._prepare()
         self.watchdog = Watchdog(self.cpu.stop, seconds)
+        self._interruptible = Interruptible(self.cpu.stop)
         self._begin_run()
 
     # ---- setting up
@@ -267,6 +269,10 @@ class Machine:
         self.watchdog.begin()
         try:
             error = self._go(begin)
+        except KeyboardInterrupt:
+            self.cpu.failure = None
+            self.restore()
+            raise
         finally:
             timeout = self.watchdog.end()
         failure, self.cpu.failure = self.cpu.failure, None
@@ -285,9 +291,10 @@ class Machine:
 
     def _go(self, begin: int) -> int:
         """Run from `begin` until the run ends; returns an error number."""
-        error = self.cpu.start(begin, addresses.END)
-        while error in native.READ_ERRORS and self._bad is not None and self._fixup():
-            error = self.cpu.start(self.cpu.read("rip"), addresses.END)
+        with self._interruptible:
+            error = self.cpu.start(begin, addresses.END)
+            while error in native.READ_ERRORS and self._bad is not None and self._fixup():
+                error = self.cpu.start(self.cpu.read("rip"), addresses.END)
         return error
 
     def _is_clean(self, error: int, timeout: bool) -> bool:

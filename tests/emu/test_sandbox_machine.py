@@ -3,6 +3,7 @@
 import gc
 import random
 import resource
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -132,6 +133,44 @@ def test_what_a_hook_raises_comes_out_and_the_machine_goes_on(machine: Machine) 
     machine.on_ask = None
     assert machine.execute(0).asked
     assert run(machine, b"\x31\xc0\xc3") == 0
+
+
+def test_ctrl_c_inside_of_a_hook_is_raised_outside_of_it(machine: Machine) -> None:
+    behind = []
+
+    def ask() -> bool:
+        signal.raise_signal(signal.SIGINT)
+        behind.append("nothing is raised here: C would lose it")
+        return True
+
+    code = entry.assemble(f"push rax; call {machine.symbol('anything'):#x}; pop rcx; ret", BASE)
+    machine.on_ask = ask
+    machine.load(object(), [(BASE, code)])
+    with pytest.raises(KeyboardInterrupt):
+        machine.execute(0)
+    machine.on_ask = None
+    assert len(behind) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert run(machine, b"\x31\xc0\xc3") == 0
+
+
+def test_a_handler_of_somebody_elses_stays(machine: Machine) -> None:
+    seen: list[int] = []
+
+    def ask() -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    before = signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    try:
+        machine.on_ask = ask
+        code = entry.assemble(f"push rax; call {machine.symbol('anything'):#x}; pop rcx; ret", BASE)
+        machine.load(object(), [(BASE, code)])
+        assert machine.execute(0).asked
+        assert seen == [signal.SIGINT]
+    finally:
+        machine.on_ask = None
+        signal.signal(signal.SIGINT, before)
 
 
 def test_stub_records_every_register(machine: Machine) -> None:
