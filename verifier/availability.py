@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bpf.helpers import HELPERS, VARIANTS, Helper
-from bpf.kfuncs import KFUNCS
 from bpf.progtypes import ATTACH_NAMES, ATTACH_NUMBERS
 
 if TYPE_CHECKING:
@@ -245,6 +244,30 @@ _KFUNC_SETS: tuple[tuple[str, str], ...] = (
     ("tracing", "bpf_sock_destroy"),
     ("sched_cls", "bpf_sk_assign_tcp_reqsk"),
     (f"sched_cls syscall {_TRACING}", "bpf_kfunc_call_memb_release bpf_kfunc_call_test_release"),
+    (
+        f"sched_cls syscall struct_ops {_TRACING}",
+        (
+            "bpf_kfunc_call_int_mem_release bpf_kfunc_call_kernel_bind bpf_kfunc_call_kernel_connect"
+            " bpf_kfunc_call_kernel_getpeername bpf_kfunc_call_kernel_getsockname bpf_kfunc_call_kernel_listen"
+            " bpf_kfunc_call_kernel_sendmsg bpf_kfunc_call_memb1_release bpf_kfunc_call_memb_acquire"
+            " bpf_kfunc_call_sock_sendmsg bpf_kfunc_call_stack_arg bpf_kfunc_call_stack_arg_const_str"
+            " bpf_kfunc_call_stack_arg_dynptr bpf_kfunc_call_stack_arg_iter bpf_kfunc_call_stack_arg_mem"
+            " bpf_kfunc_call_stack_arg_mix bpf_kfunc_call_stack_arg_ptr bpf_kfunc_call_stack_arg_timer"
+            " bpf_kfunc_call_test1 bpf_kfunc_call_test2 bpf_kfunc_call_test3 bpf_kfunc_call_test4"
+            " bpf_kfunc_call_test5 bpf_kfunc_call_test_acq_rdonly_mem bpf_kfunc_call_test_acquire"
+            " bpf_kfunc_call_test_call_rcu_tasks_trace bpf_kfunc_call_test_destructive bpf_kfunc_call_test_fail1"
+            " bpf_kfunc_call_test_fail2 bpf_kfunc_call_test_fail3 bpf_kfunc_call_test_get_rdonly_mem"
+            " bpf_kfunc_call_test_get_rdwr_mem bpf_kfunc_call_test_mem_len_fail2 bpf_kfunc_call_test_offset"
+            " bpf_kfunc_call_test_pass1 bpf_kfunc_call_test_pass2 bpf_kfunc_call_test_pass_ctx"
+            " bpf_kfunc_call_test_ref bpf_kfunc_call_test_sleepable bpf_kfunc_call_test_static_unused_arg"
+            " bpf_kfunc_close_sock bpf_kfunc_implicit_arg bpf_kfunc_implicit_arg_legacy"
+            " bpf_kfunc_implicit_arg_legacy_impl bpf_kfunc_init_sock bpf_kfunc_multi_st_ops_test_1"
+            " bpf_kfunc_multi_st_ops_test_1_assoc bpf_kfunc_st_ops_inc10 bpf_kfunc_st_ops_test_epilogue"
+            " bpf_kfunc_st_ops_test_pro_epilogue bpf_kfunc_st_ops_test_prologue bpf_kfunc_trigger_ctx_check"
+            " bpf_testmod_test_mod_kfunc"
+        ),
+    ),
+    ("", "bpf_testmod_trampoline_count_test"),
     ("xdp", "bpf_dynptr_from_xdp bpf_xdp_get_xfrm_state bpf_xdp_pull_data bpf_xdp_xfrm_state_release"),
     (
         "syscall",
@@ -269,10 +292,9 @@ _KFUNC_ATTACH: dict[str, frozenset[int]] = {
 
 
 def kfunc_allowed(name: str, prog_type: str, attach_type: int) -> bool:
-    """Whether programs of this type may call the kfunc. Those of modules, and unknown ones, are for all."""
-    known = KFUNCS.get(name)
+    """Whether programs of this type may call the kfunc. Unknown ones are for all."""
     types = _KFUNC_TYPES.get(name)
-    if known is None or known.module or types is None or prog_type == "ext":
+    if types is None or prog_type == "ext":
         return True
     return prog_type in types and attach_type in _KFUNC_ATTACH.get(name, {attach_type})
 

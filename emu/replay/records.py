@@ -202,7 +202,8 @@ def recorded_layout(image: Image, jited: list[dict[str, object]]) -> Layout:
     Raises InputError when the image refers to something the recording has no address for.
     """
     symbols: dict[str, int] = {}
-    maps = [0] * len(image.verified.program.maps)
+    count = len(image.verified.program.maps)
+    places = {"map": [0] * count, "mapval": [0] * count}  # the object and its value lie apart
     for function, recorded in zip(image.functions, jited, strict=True):
         calls = [item for item in _list(recorded.get("calls")) if isinstance(item, dict)]
         ptrs = [item for item in _list(recorded.get("ptrs")) if isinstance(item, dict)]
@@ -217,12 +218,15 @@ def recorded_layout(image: Image, jited: list[dict[str, object]]) -> Layout:
                 symbols[reloc.symbol] = found & isa.U64
             elif reloc.symbol and call is not None:
                 symbols[reloc.symbol] = int(str(call["addr"]), 16) - reloc.addend
-            elif reloc.kind in ("map", "mapval") and ptr is not None:
+            elif reloc.kind in places and ptr is not None:
                 add = ptr.get("add", 0)
-                maps[reloc.target] = int(str(ptr["value"]), 16) - (add if isinstance(add, int) else 0)
+                places[reloc.kind][reloc.target] = int(str(ptr["value"]), 16) - (
+                    add if isinstance(add, int) else 0
+                )
         for reloc in function.relocs:
             if reloc.symbol and reloc.symbol not in symbols:
                 raise InputError(
                     image.verified.program.name, "", f"the recording has no call of {reloc.symbol}"
                 )
-    return Layout(tuple(int(str(f["addr"]), 16) for f in jited), symbols, tuple(maps), tuple(maps))
+    entries = tuple(int(str(f["addr"]), 16) for f in jited)
+    return Layout(entries, symbols, tuple(places["map"]), tuple(places["mapval"]))

@@ -63,6 +63,16 @@ def test_kfuncs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prog_type", "allowed"),
+    [("sched_cls", True), ("tracepoint", True), ("syscall", True), ("xdp", False), ("cgroup_skb", False), ("kprobe", False)],
+)  # fmt: skip
+def test_kfuncs_of_the_test_module_are_not_for_all(prog_type: str, allowed: bool) -> None:
+    assert kfunc_allowed("bpf_kfunc_call_stack_arg_mix", prog_type, 0) == allowed
+    assert kfunc_allowed("bpf_kfunc_common_test", prog_type, 0)
+    assert not kfunc_allowed("bpf_testmod_trampoline_count_test", prog_type, 0)
+
+
+@pytest.mark.parametrize(
     ("kind", "helper", "number", "fits"),
     [
         (MapType.QUEUE, "bpf_map_push_elem", 87, True),
