@@ -120,6 +120,26 @@ def test_testmod_sums() -> None:
     assert calls.raw("bpf_kfunc_call_stack_arg_timer", *NINE, calls.buffer(bytes(16))) == 45
 
 
+# What a real 7.3.4 kernel returned; narrow arguments have something above their width.
+@pytest.mark.parametrize(
+    ("name", "args", "want"),
+    [
+        ("bpf_kfunc_call_test4", (-3, -30, -200, -1000), -1233),
+        ("bpf_kfunc_call_test4", (0x180, 0x18000, 0x180000000, 1 << 62), 0x3FFFFFFF7FFF7F80),
+        ("bpf_kfunc_call_test4", (0x7F, -1, 0x80000000, -1), 1),
+        ("bpf_kfunc_call_test4", (-1, 0x7FFF, -1, 0), 2),
+        ("bpf_kfunc_call_test4", (-1, -1, 0, 0), 3),
+        ("bpf_kfunc_call_test5", (0x1FF, 0x1FFFF, 0x1FFFFFFFF), 0),
+        ("bpf_kfunc_call_test_static_unused_arg", (0x1FFFFFFFF, 7), 0xFFFFFFFF),
+        ("bpf_kfunc_call_test_mem_len_pass1", (0, 8), 0),
+        ("bpf_testmod_test_mod_kfunc", (5,), 0),
+        ("bpf_kfunc_common_test", (), 0),
+    ],
+)
+def test_testmod_narrow(name: str, args: tuple[int, ...], want: int) -> None:
+    assert start().raw(name, *(arg & M64 for arg in args)) == want & M64
+
+
 def test_testmod_iterator_ends() -> None:
     calls = start()
     it = calls.buffer(bytes(16))

@@ -15,6 +15,7 @@ from emu.fuzz.generators.ways import on_several_ways
 
 Ready = Mapping[int, Callable[[Body, int], None]]
 _NOTHING: Ready = {}
+_ANY = Param("u64")
 
 
 def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING, callee: str = "") -> bool:
@@ -58,9 +59,17 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING, call
                 to_slot(body, index, params[index])
         if noise and draw.random() < noise:
             body.noise(body)
+    if body.widest > max(len(params) - 5, 0) and draw.random() < 0.12:
+        _surplus(body, len(params))
     body.locked = locked
     body.widest = max(body.widest, len(params) - 5)
     return True
+
+
+def _surplus(body: Body, count: int) -> None:
+    """One argument more than the callee of `count` takes, which it does not see; some other call needs the slot."""
+    to_slot(body, body.draw.between(max(count, 5), 4 + body.widest), _ANY)
+    body.plan.tags.add("surplus-slot")
 
 
 def _possible(body: Body, params: Sequence[Param]) -> bool:

@@ -8,11 +8,16 @@ from emu.fuzz.generators.prototypes import Param
 
 _ROOMS = {"struct okf_pair": 16, "struct prog_test_pass1": 16}
 _BUFFER = 8
+_TEST_MODULE = "bpf_testmod"
+_COMMON = ("bpf_kfunc_call_test_mem_len_pass1", "bpf_kfunc_common_test")  # of the test module, for all types
 
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """A kfunc. pointers: it is passed some. shows: it tells what another kfunc was passed. result: it returns something."""
+    """A kfunc. pointers: it is passed some. shows: it tells what another kfunc was passed. result: it returns something.
+
+    everywhere: programs of all types may call it; otherwise those of type xdp may not. locked: also while a lock is held.
+    """
 
     name: str
     module: str
@@ -20,6 +25,8 @@ class Callee:
     result: bool
     pointers: bool
     shows: bool
+    everywhere: bool
+    locked: bool
 
 
 def _param(param: CParam, following: CParam | None) -> Param:
@@ -42,6 +49,8 @@ def _callee(name: str) -> Callee:
         kfunc.proto.ret.kind != "void",
         any(param.room for param in made),
         name in ("okf_last", "okf_raw"),
+        kfunc.module != _TEST_MODULE or name in _COMMON,
+        "spinlock_safe" in kfunc.flags,
     )
 
 
@@ -51,6 +60,8 @@ _NAMES = (
     "okf_narrow12", "okf_narrow", "okf_ptr", "okf_mem", "okf_mem_split", "okf_void6",
     *(f"okf_{what}_{made}" for what in ("ret", "dirty") for made in ("u8", "s8", "u16", "s16", "u32", "s32", "bool")),
     "okf_ret_s32_8", "okf_clobber8", "okf_last", "okf_raw", "okf_count",
+    "bpf_kfunc_common_test", "bpf_testmod_test_mod_kfunc", "bpf_kfunc_call_test_static_unused_arg",
+    "bpf_kfunc_call_test_mem_len_pass1", "bpf_kfunc_call_test5", "bpf_kfunc_call_test4",
     "bpf_kfunc_call_stack_arg", "bpf_kfunc_call_stack_arg_ptr", "bpf_kfunc_call_stack_arg_mix", "bpf_kfunc_call_stack_arg_mem",
 )  # fmt: skip
 
@@ -61,6 +72,8 @@ KFUNCS_OF: dict[int, tuple[Callee, ...]] = {
     count: tuple(one for one in _CALLEES if len(one.params) == count) for count in range(13)
 }
 KFUNC_COUNTS = tuple(count for count, some in KFUNCS_OF.items() if some)
+# that may be called while a lock is held
+LOCKED_KFUNCS = tuple(one for one in _CALLEES if one.locked)
 
 # numbers of helpers
 MAP_LOOKUP = 1

@@ -15,15 +15,15 @@ from emu.fuzz.generators.frame import early_exit, enter, leave
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE, Plan
 from emu.fuzz.generators.prototypes import GLOBAL, RETURNS, SCALARS, Param, Signature
-from emu.fuzz.generators.setting import FLAGS, context_type, inputs, maps
+from emu.fuzz.generators.setting import CHECKPOINTS, FLAGS, context_type, inputs, maps
 from emu.fuzz.generators.sites import some_call, tail_call
 from emu.fuzz.generators.statements import plain
 
 _TYPES = ("sched_cls",) * 9 + ("syscall",) * 6 + ("xdp",) * 4 + ("raw_tracepoint",)
 # Bytes of stack: around what fits a displacement of 8 bits, around the limit, and odd ones.
 _DEPTHS = (
-    0, 0, 1, 2, 4, 8, 8, 12, 13, 16, 24, 32, 48, 56, 64, 72, 96, 104, 112, 120, 120, 127, 128, 128, 130, 136, 136, 144, 256, 300,
-    504, 512,
+    0, 0, 1, 2, 4, 8, 8, 12, 13, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 120, 127, 128, 128, 129, 136, 136, 144,
+    256, 300, 504, 512,
 )  # fmt: skip
 _COUNTS = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12)
 _CHAIN = 512  # bytes of stack that all functions together may have, each of them rounded up
@@ -43,7 +43,10 @@ def calls(rng: random.Random) -> Made:
 
 def _plan(draw: Draw) -> Plan:
     prog_type = draw.pick(_TYPES)
-    plan = Plan(draw, prog_type)
+    plan = Plan(draw, prog_type, flags=FLAGS.get(prog_type, 0))
+    if draw.random() < 0.3:
+        plan.flags |= CHECKPOINTS
+        plan.tags.add("checkpoints")
     plan.packet_loads = prog_type == "sched_cls" and draw.random() < 0.15
     plan.may_gotos = 2 if draw.random() < 0.12 else 0
     plan.endless = 1 if plan.may_gotos and draw.random() < 0.08 else 0  # each takes seconds
@@ -59,8 +62,12 @@ def _plan(draw: Draw) -> Plan:
     count = draw.pick((1, 1, 2, 2, 3, 3, 4, 5, 6))
     functions = [Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)]
     functions += [_signature(plan, number) for number in range(count)]
-    if plan.addresses and draw.random() < 0.2:
-        functions.append(_callback(plan, count))
+    if plan.addresses and draw.random() < 0.22:
+        for number in range(count, count + draw.pick((1, 1, 2))):
+            first = (
+                1 if plan.progs is None else 2
+            )  # the function behind the main one is to make the tail call
+            functions.insert(draw.between(first, len(functions)), _callback(plan, number))
     plan.functions = tuple(functions)
     return plan
 
@@ -121,9 +128,7 @@ def _written(plan: Plan) -> tuple[Program, dict[str, Program]]:
             called.update([name for _, name in code.calls])
             kept.append((signature, code))
     kept[1:] = sorted(kept[1:], key=_no_callback)  # none last: 7.3.4 refuses one that no path reaches
-    program = link(
-        "calls", kept, prog_type=plan.prog_type, prog_flags=FLAGS.get(plan.prog_type, 0), maps=plan.maps
-    )
+    program = link("calls", kept, prog_type=plan.prog_type, prog_flags=plan.flags, maps=plan.maps)
     plan.tags.update(f"args:{len(one.params)}" for one, _ in kept[1:])
     others = {} if plan.progs is None else {"target": _target(plan)}
     return program, others

@@ -13,7 +13,7 @@ VALUE_SIZE = 64
 class Plan:
     """What the functions of one program share.
 
-    values: index in `maps` of the array that everything may read and write, of elements of `VALUE_SIZE` bytes; table: of a
+    flags: of the program.     values: index in `maps` of the array that everything may read and write, of elements of `VALUE_SIZE` bytes; table: of a
     hash map with the same values, or None. forks: branches on unknown numbers that may still be made, which keeps the
     number of paths small. passed: constants that went into a function's stack arguments, by its name and theirs. endless: loops that may_goto alone ends that may still be made: they take long. shows: kfuncs
     that tell what another one was passed may be called, since no pointer is among that. addresses: of stack words may be
@@ -34,4 +34,5 @@ class Plan:
     shows: bool = False
     addresses: bool = True
     passed: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    flags: int = 0
     tags: set[str] = field(default_factory=set)

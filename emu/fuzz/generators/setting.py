@@ -8,6 +8,7 @@ from emu.runtime.contexts import SKB, SKB_SIZE
 
 _SLEEPABLE = 16  # BPF_F_SLEEPABLE
 FLAGS = {"syscall": _SLEEPABLE}
+CHECKPOINTS = 8  # BPF_F_TEST_STATE_FREQ: the verifier compares paths wherever it may, not only now and then
 _CONTEXTS = {"sched_cls": "struct __sk_buff *", "xdp": "struct xdp_md *"}
 _PACKETS = (14, 15, 20, 34, 54, 64, 65, 100)
 _RAW_WORDS = 12

@@ -1,15 +1,15 @@
 """Places where something is called: functions, kfuncs, helpers, callbacks, tail calls; alone, in loops, behind branches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bpf import isa
 from emu.fuzz.generators import callees
 from emu.fuzz.generators.accesses import array, spill
-from emu.fuzz.generators.arith import alu, mask
+from emu.fuzz.generators.arith import alu
 from emu.fuzz.generators.body import Body, Pointer
 from emu.fuzz.generators.branches import diamond, loop
 from emu.fuzz.generators.building import Ready, arguments
-from emu.fuzz.generators.passing import stack_word
+from emu.fuzz.generators.callbacks import call_back
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.prototypes import Param, Signature
 from emu.fuzz.generators.statements import plain
@@ -40,7 +40,7 @@ def _call(body: Body, later: Sequence[Signature], most: int) -> None:
     callbacks = [one for one in later if one.callback and len(one.params) <= most]
     kind = draw.random()
     if callbacks and kind < 0.4:
-        call_back(body, draw.pick(callbacks))
+        call_back(body, draw.pick(callbacks), callbacks, call_kfunc)
     elif functions and kind < 0.8:
         nearest = int(draw.random() ** 2 * len(functions))  # so that chains get long
         call_function(body, functions[nearest])
@@ -78,7 +78,12 @@ def call_function(body: Body, signature: Signature) -> None:
 
 def call_kfunc(body: Body, count: int) -> None:
     """A kfunc with so many arguments."""
-    some = [one for one in callees.KFUNCS_OF[count] if not (one.pointers if body.plan.shows else one.shows)]
+    some = [
+        one
+        for one in callees.KFUNCS_OF[count]
+        if not (one.pointers if body.plan.shows else one.shows)
+        and (one.everywhere or body.plan.prog_type != "xdp")
+    ]
     if not some:
         alu(body)
         return
@@ -152,54 +157,6 @@ def _look_up(body: Body, index: int) -> None:
     body.code.land(missing)
     body.join(before)
     body.forget(1)
-
-
-# ---------------------------------------------------------------- callbacks and tail calls
-
-
-def call_back(body: Body, signature: Signature) -> None:
-    """A helper that calls a function of the program."""
-    draw, code = body.draw, body.code
-    if signature.slots > body.widest:
-        call_kfunc(
-            body, 5 + signature.slots
-        )  # some call must need as many slots as are stored for the callback
-    if not body.frame:
-        alu(body)
-        return
-    body.plan.tags.add(f"callback:{len(signature.params)}")
-    name = signature.name
-    table = body.plan.table
-    once = signature.slots > 0 or draw.random() < 0.4
-    flags = draw.random() < 0.75
-
-    def function(inner: Body, reg: int) -> None:
-        inner.code.address(reg, name)
-        inner.forget(1 << reg)
-
-    def rounds(inner: Body, reg: int) -> None:
-        src = inner.any_number()
-        if once or src is None or inner.draw.random() < 0.5:
-            inner.code.mov_imm(reg, 1 if once else inner.draw.between(1, 4))
-        else:
-            if src != reg:
-                inner.code.mov(reg, src)
-            mask(inner, reg, 3)
-            inner.code.add_imm(reg, 1)  # never 0: what is never called is no function any more
-        inner.number(reg, 4)
-
-    def walked(inner: Body, reg: int) -> None:
-        _map(inner, reg, inner.plan.values if table is None or inner.draw.random() < 0.4 else table)
-
-    made: dict[int, Callable[[Body, int], None]] = {1: function, 2: stack_word}
-    if signature.callback == "each":
-        made |= {0: walked, 3: _zero}
-    else:
-        made |= {0: rounds} | ({3: _zero} if flags else {})
-    params = (_NUMBER, _NUMBER, _WORD, _NUMBER)
-    arguments(body, params + ((_NUMBER, *signature.params[5:]) if signature.slots else ()), made, name)
-    code.helper(callees.FOR_EACH if signature.callback == "each" else callees.LOOP)
-    body.called()
 
 
 def tail_call(body: Body) -> None:

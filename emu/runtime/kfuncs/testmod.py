@@ -1,4 +1,4 @@
-"""kfuncs of the kernel's own test module that its tests of stack arguments call: plain sums."""
+"""kfuncs of the kernel's own test module that its tests of stack arguments and of narrow arguments call."""
 
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,45 @@ def seq_next(world: "World", it: int) -> int:
 def seq_destroy(world: "World", it: int) -> None:
     """End the iteration."""
     world.memory.store(it + 8, 4, 0)
+
+
+# ---- one to four arguments: how narrow ones are extended
+
+
+@kfunc("long int bpf_kfunc_call_test4(signed char a, short int b, int c, long int d)")
+def call_test4(world: "World", a: int, b: int, c: int, d: int) -> int:
+    """The number of the first narrow argument that is not negative, else the sum."""
+    del world
+    return next((at for at, value in enumerate((a, b, c), 1) if value >= 0), a + b + c + d)
+
+
+@kfunc("int bpf_kfunc_call_test5(u8 a, u16 b, u32 c)")
+def call_test5(world: "World", a: int, b: int, c: int) -> int:
+    """0; the number of a check that failed where a caller must extend arguments, which it need not on x86-64."""
+    del world, a, b, c
+    return 0
+
+
+@kfunc("u32 bpf_kfunc_call_test_static_unused_arg(u32 arg, u32 unused)")
+def static_unused_arg(world: "World", arg: int, unused: int) -> int:
+    """The first of two numbers."""
+    del world, unused
+    return arg
+
+
+@kfunc("void bpf_kfunc_call_test_mem_len_pass1(void *mem, int mem__sz)")
+def mem_len_pass1(world: "World", mem: int, size: int) -> None:
+    """Nothing."""
+
+
+@kfunc("void bpf_testmod_test_mod_kfunc(int i)")
+def test_mod_kfunc(world: "World", i: int) -> None:
+    """Keeps the number in a variable of the module, which no program here reads."""
+
+
+@kfunc("void bpf_kfunc_common_test(void)")
+def common_test(world: "World") -> None:
+    """Nothing."""
 
 
 def _int(world: "World", addr: int) -> int:
