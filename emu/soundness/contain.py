@@ -1,6 +1,6 @@
 """The relation "the abstract state means the concrete one", value by value. Knows no instructions and no paths."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bpf import isa
@@ -34,6 +34,7 @@ from verifier.statelog import reg_text
 
 Word = Any
 _TAIL_CALL = 12
+_NOTHING = (None,) * 11
 _MANY = 4096  # elements of an array among which the one that a pointer belongs to is searched
 
 # ---- what is in a frame, by number: registers 0..10, outgoing stack arguments, 8-byte slots of the stack
@@ -63,6 +64,25 @@ class Outside:
         self.abstract = abstract
 
 
+class _Seen:
+    """What was found inside a frame's abstract state, with no number left out. raw: the bytes of `stack`, as they lie."""
+
+    __slots__ = ("args", "out", "raw", "regs", "stack", "words")
+
+    def __init__(self) -> None:
+        self.regs: Sequence[Reg | None] = _NOTHING
+        self.words: Sequence[Word] = _NOTHING
+        self.args: Sequence[Reg] = ()
+        self.out: Sequence[Word] = ()
+        self.stack: Sequence[Slot] = ()
+        self.raw = b""
+
+    def word(self, spi: int) -> bytes:
+        """The bytes of a slot of the stack."""
+        at = len(self.raw) - 8 * (spi + 1)
+        return self.raw[at : at + 8]
+
+
 class Relation:
     """Of one program in one world; `env` is that of its verification."""
 
@@ -72,32 +92,59 @@ class Relation:
         self.may_tail_call = any(
             i.is_call and i.src == isa.HELPER_CALL and i.imm == _TAIL_CALL for i in env.insns
         )
+        self._seen: list[_Seen] = []  # by number of the frame
 
-    def frames(
+    def forget(self) -> None:
+        """Something was called, or came back: what pointers refer to may be elsewhere, or gone."""
+        self._seen.clear()
+
+    def outside(
         self, frames: Sequence[FuncState], actual: Sequence[Frame], loose: frozenset[int]
-    ) -> Iterator[Outside]:
-        """What of the concrete frames is outside. loose: keys of numbers that are not asked for."""
-        for number, (one, frame) in enumerate(zip(frames, actual, strict=True)):
-            first = number * KEYS
+    ) -> Outside | None:
+        """What of the concrete frames is outside, None when all is inside. loose: keys of numbers that are not asked for.
+
+        What was found inside before is not asked again while state and word stay as they are.
+        """
+        while len(self._seen) < len(frames):
+            self._seen.append(_Seen())
+        for number, (one, frame, seen) in enumerate(zip(frames, actual, self._seen, strict=False)):
+            if loose:
+                seen = _Seen()  # what is loose now may be bound soon, and was not looked at
+            found = self._registers(number, one, frame, actual, loose, seen) or self._stack(
+                number, one, frame, actual, loose, seen
+            )
+            if found is not None:
+                return found
+        return None
+
+    def _registers(
+        self,
+        number: int,
+        one: FuncState,
+        frame: Frame,
+        actual: Sequence[Frame],
+        loose: frozenset[int],
+        seen: "_Seen",
+    ) -> Outside | None:
+        """Registers and outgoing stack arguments of one frame."""
+        if one.regs != seen.regs or frame.regs != seen.words:
             at = -1
-            for reg, word in zip(one.regs, frame.regs, strict=True):
+            for reg, word, same, before in zip(one.regs, frame.regs, seen.regs, seen.words, strict=True):
                 at += 1
-                kind = reg.type
-                if kind == NOT_INIT or at == isa.FP:  # that one never changes
-                    continue
-                if kind == SCALAR_VALUE and word is not None:  # most registers, without a call
-                    num = reg.num
-                    if num.value == word if not num.mask else num is UNKNOWN:
-                        continue
-                if first + at not in loose and not self.word(reg, word, actual):
+                if (reg is same and word == before) or reg.type == NOT_INIT or at == isa.FP:
+                    continue  # the frame pointer never changes
+                if number * KEYS + at not in loose and not self.word(reg, word, actual):
                     if word is None and at == 0 and self.may_tail_call:
                         continue  # what a tail call that failed left; the interpreter stops whoever reads it
-                    yield Outside(key_name(first + at), word, reg_text(number, reg))
+                    return Outside(key_name(number * KEYS + at), word, reg_text(number, reg))
+            seen.regs, seen.words = one.regs, frame.regs[:]
+        if one.stack_args != seen.args or frame.out != seen.out:
             for at, reg in enumerate(one.stack_args):
-                key = first + ARGS + at
+                key = number * KEYS + ARGS + at
                 if reg.type != NOT_INIT and key not in loose and not self.word(reg, frame.out[at], actual):
-                    yield Outside(key_name(key), frame.out[at], reg_text(number, reg))
-            yield from self._stack(number, one, frame, actual, loose)
+                    return Outside(key_name(key), frame.out[at], reg_text(number, reg))
+            seen.args, seen.out = one.stack_args, frame.out[:]
+        return None
 
     def _stack(
         self,
@@ -106,22 +153,26 @@ class Relation:
         frame: Frame,
         actual: Sequence[Frame],
         loose: frozenset[int],
-    ) -> Iterator[Outside]:
-        view = frame.region.view
-        spi = -1
-        for slot in one.stack:
-            spi += 1
+        seen: "_Seen",
+    ) -> Outside | None:
+        stack = one.stack
+        raw = bytes(frame.region.view[isa.MAX_STACK - 8 * len(stack) :])
+        if raw == seen.raw and stack == seen.stack:
+            return None
+        known, at = len(seen.stack), len(raw)
+        for spi, slot in enumerate(stack):
+            at -= 8
             types = slot.types
             if types[7] != STACK_SPILL and STACK_ZERO not in types:
                 continue
-            key = number * KEYS + SLOTS + spi
-            if key in loose:
+            if spi < known and slot is seen.stack[spi] and raw[at : at + 8] == seen.word(spi):
                 continue
-            at = isa.MAX_STACK - 8 * (spi + 1)
-            raw = bytes(view[at : at + 8])
-            if not self._slot(slot, raw, actual):
+            key = number * KEYS + SLOTS + spi
+            if key not in loose and not self._slot(slot, raw[at : at + 8], actual):
                 text = reg_text(number, slot.reg) if slot.is_spilled else f"bytes {slot.types[::-1].hex()}"
-                yield Outside(key_name(key), int.from_bytes(raw, "little"), text)
+                return Outside(key_name(key), int.from_bytes(raw[at : at + 8], "little"), text)
+        seen.stack, seen.raw = stack, raw
+        return None
 
     def _slot(self, slot: Slot, raw: bytes, actual: Sequence[Frame]) -> bool:
         """raw: the bytes in the order of addresses; types run the other way."""

@@ -60,6 +60,7 @@ class Follower:
         depth = len(frames)
         if depth == 1 and frame.pc == 0 and (self._depth == 0 or self._is_over(frame)):
             self._begin()
+            self.relation.forget()
             self._unit = frame.unit
             following: Iterable[Candidate] = [(self.recorder.roots[0], NONE)]
         elif frame.unit is not self._unit:
@@ -87,6 +88,8 @@ class Follower:
         while self._outer and depth <= self._base:
             self._base, self._candidates = self._outer.pop()
         before = self.insns[self._at]
+        if before.is_call or before.code == isa.OP_EXIT:
+            self.relation.forget()
         if depth > self._depth and _is_bpf_call(before) and at in self.recorder.roots:
             self._outer.append((self._base, self._candidates))
             self._base = depth - 1
@@ -150,11 +153,12 @@ class Follower:
                 covered = visit.covered
                 loose = let_go(covered.frames, active, self.relation, loose)
                 visit = self.recorder.visit_of(covered)
-                found = next(self.relation.frames(covered.frames, active, loose), None)
+                found = self.relation.outside(covered.frames, active, loose)
                 # the number that the checkpoint's instruction splits in two: either half may be meant
                 reached = [visit, *(v for v in visit.twins if self._outside(v, active, loose) is None)]
             if found is None:
-                stay.update(((id(one), loose), (one, loose)) for one in reached)
+                for one in reached:
+                    stay[id(one), loose] = (one, loose)
                 if len(stay) >= _MANY:
                     break
             outside = outside or found
@@ -166,7 +170,7 @@ class Follower:
         for inner, outer in zip(visit.frames[1:], active, strict=False):
             if inner.callsite != outer.pc - 1:
                 return Outside("call", outer.pc - 1, f"call at {inner.callsite}")
-        return next(self.relation.frames(visit.frames, active, loose), None)
+        return self.relation.outside(visit.frames, active, loose)
 
 
 def _is_bpf_call(insn: Insn) -> bool:
