@@ -1,6 +1,7 @@
 """Maps as a program declares them: types and layouts, no behaviour."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 
@@ -44,6 +45,9 @@ class MapType(IntEnum):
     INSN_ARRAY = 34
 
 
+JUMP_VALUE = 16  # bytes of struct bpf_insn_array_value, which begins with the number of an instruction
+
+
 @dataclass(frozen=True, slots=True)
 class MapSpec:
     """A map to create before a program is loaded.
@@ -70,3 +74,16 @@ class MapSpec:
     inner: "MapSpec | None" = None
     inner_maps: tuple[tuple[int, str], ...] = ()
     extra: int = 0
+
+    @property
+    def jumps(self) -> tuple[int, ...]:
+        """Of a jump table (insn_array) the instructions that its elements name; none of any other map."""
+        if self.type != MapType.INSN_ARRAY:
+            return ()
+        return tuple(int.from_bytes(value[:4], "little") for _, value in self.elems)
+
+    def with_jumps(self, jumps: Sequence[int]) -> "MapSpec":
+        """The jump table with other instructions in its elements, in the same order."""
+        values = (jump.to_bytes(4, "little").ljust(JUMP_VALUE, b"\0") for jump in jumps)
+        elems = tuple((key, value) for (key, _), value in zip(self.elems, values, strict=True))
+        return replace(self, elems=elems)

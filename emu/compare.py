@@ -12,7 +12,7 @@ from itertools import accumulate, compress
 from typing import TypeVar
 
 from bpf.maps import MapSpec
-from emu.outcome import CallRecord, Entry, Outcome, Pointer, RunResult, Trap
+from emu.outcome import CODE, CODE_SIZE, CallRecord, Entry, Outcome, Pointer, RunResult, Trap
 
 _T = TypeVar("_T", CallRecord, Entry, Trap)
 STACKS = 0xFFFF_C900_0000_0000  # where all engines have their stacks, within 16 MiB
@@ -252,7 +252,7 @@ def _result_differences(
             returned.append(open_.pop())
         open_.append((one, other))
     for one, other in [*returned, *reversed(open_)]:
-        if one.ret is not None and other.ret is not None and one.ret != other.ret and not _stack(one.ret):
+        if one.ret is not None and other.ret is not None and one.ret != other.ret and not _address(one.ret):
             name = _name(other if other.name else one)
             yield _difference(
                 "result", names, hex(one.ret), hex(other.ret),
@@ -260,9 +260,9 @@ def _result_differences(
             )  # fmt: skip
 
 
-def _stack(value: int) -> bool:
-    """Whether a result looks like an address on a stack, which differs from engine to engine."""
-    return value >> 24 == STACKS >> 24
+def _address(value: int) -> bool:
+    """Whether a result looks like an address on a stack or of an instruction, which differ from engine to engine."""
+    return value >> 24 == STACKS >> 24 or 0 <= value - CODE < CODE_SIZE
 
 
 def _word(value: int, shown: Pointer | None) -> str:

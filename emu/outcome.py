@@ -38,12 +38,16 @@ TRAP_KINDS = (
 ABOVE = 15  # bytes above a frame pointer that are told from there: return address and what is saved, no engine's stack
 
 
+CODE = 0xFFFF_FFFF_D000_0000  # where engines without native code pretend that instructions lie, 8 bytes each
+CODE_SIZE = 8 << 20  # of the longest program
+
+
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """An address that differs from engine to engine by nature, in terms that do not.
 
     space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer, at most ABOVE)
-    or "func" (base: number of the function, off 0).
+    "func" (base: number of the function, off 0) or "code" (base: an instruction that a jump table names, off 0).
     """
 
     space: str
@@ -51,7 +55,8 @@ class Pointer:
     off: int
 
     def __str__(self) -> str:
-        return f"func#{self.base}" if self.space == "func" else f"fp{self.base}{self.off:+d}"
+        names = {"func": f"func#{self.base}", "code": f"insn#{self.base}"}
+        return names.get(self.space) or f"fp{self.base}{self.off:+d}"
 
 
 @dataclass(frozen=True, slots=True)

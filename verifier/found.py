@@ -18,7 +18,7 @@ class InsnAux:
       kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
       cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before);
       dead_regs: numbers of the others of R0..R9. zext_dst: writes 32 bits of a register whose upper half is read later.
-    seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through; of 64-bit
+    indirect_target: some path came here from a gotox. seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through; of 64-bit
       arithmetic in a program with an arena PTR_TO_ARENA or SCALAR_VALUE.
     map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
       for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
@@ -33,6 +33,7 @@ class InsnAux:
         "fastcall_spills_num",
         "force_checkpoint",
         "in_fastcall",
+        "indirect_target",
         "is_iter_next",
         "jmp_point",
         "live_regs",
@@ -55,6 +56,7 @@ class InsnAux:
         self.scc = 0
         self.live_regs = 0
         self.dead_regs: tuple[int, ...] = ()
+        self.indirect_target = False
         self.zext_dst = False
         self.seen = False
         self.ptr_type = NOT_INIT

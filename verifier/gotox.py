@@ -38,6 +38,8 @@ def check_indirect_jump(env: Env, insn: Insn) -> None:
     if not targets:
         text = f"register R{insn.dst} doesn't point to any offset in map id={reg.map.index}"
         env.refuse("EINVAL", text)
+    for target in targets:
+        env.aux[target].indirect_target = True
     for target in targets[:-1]:
         env.push_state(target, env.insn_idx)
     env.insn_idx = targets[-1]

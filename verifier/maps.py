@@ -210,5 +210,15 @@ class UsedMaps:
             raise
         if spec.type in _ONE_OF_A_TYPE and spec.type in self.types:
             raise Refused("EBUSY", _ONE_OF_A_TYPE[spec.type], insn=insn)
+        if spec.type == MapType.INSN_ARRAY and not _is_jump_table(self.program, spec):
+            raise Refused("EINVAL", "Failed to properly initialize insn array", insn=insn)
         self.indices.add(index)
         self.types.add(spec.type)
+
+
+def _is_jump_table(program: Program, spec: MapSpec) -> bool:
+    """Whether user space may not change it any more, and every entry names an instruction (bpf_insn_array_init)."""
+    insns = program.insns
+    return spec.freeze and all(
+        at < len(insns) and not (at and insns[at - 1].code == isa.LD_IMM64) for at in spec.jumps
+    )

@@ -15,6 +15,7 @@ from verifier.refused import Refused
 _ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _DIRECT_VALUE = frozenset({*_ARRAYS, MapType.ARENA, MapType.INSN_ARRAY})
 _PAGE = 4096
+_ENTRY = 8  # bytes of an address in a jump table
 
 # Instructions of one slot in which there is nothing to refuse: most programs are made of the same ones.
 _sound: dict[Insn, bool] = {}
@@ -84,7 +85,11 @@ def _check_value(spec: MapSpec, at: int, off: int) -> None:
         if off > spec.max_entries * _PAGE:
             raise Refused("ERANGE", message, insn=at)
         return
+    if spec.type == MapType.INSN_ARRAY:
+        if off % _ENTRY or off >= spec.max_entries * _ENTRY:
+            raise Refused("EACCES", message, insn=at)
+        return
     if spec.max_entries != 1 and spec.type in _ARRAYS:
         raise Refused("ENOTSUPP", message, insn=at)
-    if off >= spec.value_size * (1 if spec.type in _ARRAYS else spec.max_entries):
+    if off >= spec.value_size:
         raise Refused("EINVAL", message, insn=at)

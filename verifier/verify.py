@@ -203,4 +203,21 @@ def _accept(ask: _Ask, progress: Progress, log_from: int) -> Verified:
     stats = counters(env)
     shown = log.lines(env.log)
     text = log.render(shown, listed, env.insn_processed, stats, ask.log_level)
-    return make_verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
+    made = make_verified(program, structure, listed, rewritten, text, stats, env.insn_processed)
+    return replace(made, indirect_targets=_landings(env, rewritten)) if structure.tables else made
+
+
+def _landings(env: Env, rewritten: fixups.Rewritten) -> frozenset[int]:
+    """New slots that a gotox may go to: of what jump tables name, what some path chose and what is still there.
+
+    A kernel that removes a `goto +0` leaves 0 in the jump tables that name it, which strict mode refuses.
+    """
+    chosen = {at for at, one in enumerate(env.aux) if one.indirect_target}
+    lost = chosen.difference(rewritten.origin)
+    if lost and env.mode == "strict":
+        at = min(lost)
+        message = (
+            f"a jump table leads to insn {at}, which does nothing and is removed: the jump goes to address 0"
+        )
+        raise Refused("EINVAL", message, insn=at)
+    return frozenset(rewritten.place[at] for at in chosen - lost)

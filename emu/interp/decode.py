@@ -12,7 +12,7 @@ from bpf.isa import U32, U64
 from bpf.kfuncs import KFUNCS
 from bpf.program import Program
 from emu.interp import calls, special
-from emu.interp.layout import function_address
+from emu.interp.layout import code_address, function_address
 from emu.interp.ops import CALL_OUT, JA, LD64, checked, conditional, plain, stop_op
 from emu.interp.state import Op, Stop, Unit
 from emu.runtime.world import World
@@ -73,7 +73,7 @@ class _Decoder:
                 return (CALL_OUT, special.may_goto, self._target(at, insn.off), None, None)
             case _:
                 assert insn.code == isa.OP_GOTOX
-                raise Stop("internal", "jump tables are not supported")
+                return (CALL_OUT, special.indirect_jump, insn.dst, self._targets(), None)
 
     def _counts(self, at: int) -> bool:
         """Whether the may_goto at `at` counts a round. One that jumps over nothing does not exist for the kernel."""
@@ -86,6 +86,11 @@ class _Decoder:
             elif insn.code != isa.OP_JA or insn.off or slot == over[-1]:
                 return True
         return self.insns[at].off < 0
+
+    def _targets(self) -> dict[int, int]:
+        """Where a gotox may go, by what the jump tables hold."""
+        named = {target for table in self.world.jump_tables() for target in table.targets}
+        return {code_address(target): target for target in named if target < len(self.insns)}
 
     def _target(self, at: int, by: int) -> int:
         """Index of the op to go on with after a jump from `at`."""

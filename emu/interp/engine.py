@@ -14,6 +14,7 @@ from bpf.errors import InternalError
 from bpf.isa import U64
 from bpf.program import RunInput
 from emu.interp.decode import decode
+from emu.interp.layout import code_address
 from emu.interp.ops import (
     ADD_K,
     ADD_X,
@@ -67,6 +68,7 @@ class Interpreter:
         self._observer = observer
         self._machine = Machine(world, self._unit, fill)
         self._units: dict[str, Unit] = {}
+        world.place_code(code_address)
         self._main = decode(world.program, world)
         self._executed = 0
         self._deadline = 0.0

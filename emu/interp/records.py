@@ -9,7 +9,7 @@ from typing import Any
 
 from bpf import isa
 from emu.interp.layout import FUNC_BASE, STACK_SPACING, STACK_TOP
-from emu.outcome import ABOVE, CallRecord, Entry, Pointer
+from emu.outcome import ABOVE, CODE, CODE_SIZE, CallRecord, Entry, Pointer
 
 LIMIT = 100_000  # rows of one run; later calls are only counted, so that a loop cannot fill the memory
 ENTRY_LIMIT = 8192  # calls of functions of the program
@@ -109,11 +109,14 @@ class Recorder:
 
 
 def _pointer(value: int, row: Row | EntryRow) -> Pointer | None:
-    """`value` as an address in a live frame's stack or of a function, None when it is neither."""
+    """`value` as an address in a live frame's stack, of a function or of an instruction; None when it is none of these."""
     below = STACK_TOP + ABOVE - value
     if 0 <= below <= row.frame * STACK_SPACING + isa.MAX_STACK + ABOVE:
         number, off = divmod(below, STACK_SPACING)
         return Pointer("stack", number, ABOVE - off) if off <= isa.MAX_STACK + ABOVE else None
+    insn, rest = divmod(value - CODE, isa.INSN_SIZE)
+    if rest == 0 and 0 <= insn < CODE_SIZE // isa.INSN_SIZE:
+        return Pointer("code", insn, 0)
     start, rest = divmod(value - FUNC_BASE, isa.INSN_SIZE)
     if rest == 0 and start in row.functions:
         return Pointer("func", row.functions.index(start), 0)

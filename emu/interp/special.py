@@ -1,4 +1,4 @@
-"""Instructions of Linux that RFC 9669 does not have or no longer recommends: packet loads and may_goto.
+"""Instructions of Linux that RFC 9669 does not have or no longer recommends: packet loads, may_goto and indirect jumps.
 
 Same form as calls.py: a function carries out an op and answers with the frame to go on with.
 """
@@ -42,6 +42,19 @@ def may_goto(_machine: Machine, frame: Frame, op: Op) -> Frame:
     if frame.rounds == 0 and not frame.refreshed:
         frame.rounds = MAY_GOTO_ROUNDS
         frame.refreshed = True
+    return frame
+
+
+def indirect_jump(_machine: Machine, frame: Frame, op: Op) -> Frame:
+    """gotox: (kind, handler, register, addresses of the jump tables -> instruction)."""
+    _, _, reg, targets, _ = op
+    value = frame.regs[reg]
+    if value is None:
+        raise TypeError
+    target = targets.get(value)
+    if target is None:
+        raise Stop("fetch", f"r{reg} is {value:#x}, no entry of a jump table")
+    frame.pc = target
     return frame
 
 

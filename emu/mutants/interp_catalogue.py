@@ -37,6 +37,7 @@ INTERP_MUTANTS: Final = (
     _row("jgt32-wide", "branch", "w > compares 64 bits", f"{_ALU}JMP32[{isa.JGT}]", f.always(f.whole_greater)),
     _row("jset-half", "branch", "& looks at the low half only", f"{_ALU}JMP64[{isa.JSET}]", f.always(f.half_set)),
     _row("jump-imm-unsigned", "branch", "the immediate of a 64-bit comparison is extended with zeros", "emu.interp.ops:conditional", f.unsigned_condition),
+    _row("gotox-next-way", "branch", "gotox goes where the jump table's next entry leads", "emu.interp.special:indirect_jump", f.next_way),
     _row("ldsx-unsigned", "memory", "signed loads extend with zeros", "emu.interp.ops:_ldx", f.other_insn(f.unsigned_load)),
     _row("ldx32-signed", "memory", "loads of 4 bytes extend with the sign", "emu.interp.ops:_ldx", f.other_insn(f.signed_load)),
     _row("st-imm-unsigned", "memory", "the immediate of a store of 8 bytes is extended with zeros", "emu.interp.ops:_st", f.unsigned_store),

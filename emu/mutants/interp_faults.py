@@ -47,6 +47,18 @@ def overflow(_div: Any_) -> Any_:
     return wrong
 
 
+def next_way(jump: Any_) -> Any_:
+    """An indirect jump goes to the way behind the one that was chosen, from the last to the first."""
+
+    def wrong(machine: Any, frame: Any, op: Any) -> Any:
+        ways = sorted(op[3])
+        following = dict(zip(ways, ways[1:] + ways[:1], strict=True))
+        turned = {addr: op[3][following[addr]] for addr in ways}
+        return jump(machine, frame, (*op[:3], turned, *op[4:]))
+
+    return wrong
+
+
 def other_insn(change: Callable[[Insn], Insn]) -> Callable[[Any_], Any_]:
     """An instruction is taken for another one."""
 

@@ -142,6 +142,10 @@ class Map:
         del value
         return -EOPNOTSUPP
 
+    def direct(self) -> int:
+        """Guest address of what an ld_imm64 of the map's value loads, or 0 where there is no such value."""
+        return self.lookup(bytes(4))
+
     def walk(self) -> Iterator[tuple[int, int]]:
         """Guest addresses of key and value of each element, as bpf_for_each_map_elem visits them."""
         return iter(())

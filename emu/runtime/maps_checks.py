@@ -138,6 +138,14 @@ def check_device(spec: MapSpec) -> None:
         need_flags(spec, F_NUMA_NODE | F_RDONLY | F_WRONLY)
 
 
+def check_insn_array(spec: MapSpec) -> None:
+    """insn_array_alloc_check."""
+    need(spec.max_entries > 0, "max_entries is 0")
+    need(spec.key_size == 4, f"key_size is {spec.key_size}, must be 4")
+    need(spec.value_size == 16, f"value_size is {spec.value_size}, must be 16")
+    need_flags(spec, 0)
+
+
 def check_stack_trace(spec: MapSpec) -> None:
     """stack_map_alloc, for stacks of addresses."""
     need_sizes(spec)

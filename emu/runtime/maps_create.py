@@ -9,6 +9,7 @@ from bpf.program import Program
 from emu.runtime import maps_checks as checks
 from emu.runtime.maps import BPF_MAP_SIZE, Map, preset
 from emu.runtime.maps_array import ArrayMap, PerCpuArrayMap
+from emu.runtime.maps_code import InsnArrayMap
 from emu.runtime.maps_hash import HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap
 from emu.runtime.maps_lpm import LpmTrieMap
 from emu.runtime.maps_queue import BloomMap, QueueMap, StackMap
@@ -37,6 +38,7 @@ _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
     MapType.CPUMAP: (checks.check_device, SparseArrayMap),
     MapType.XSKMAP: (checks.check_device, FdArrayMap),
     MapType.SOCKMAP: (checks.check_device, FdArrayMap),
+    MapType.INSN_ARRAY: (checks.check_insn_array, InsnArrayMap),
 }
 
 _REFERENCES = frozenset(

@@ -15,6 +15,7 @@ from emu.runtime.contexts import Context
 from emu.runtime.environment import Environment
 from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.maps import Map
+from emu.runtime.maps_code import InsnArrayMap
 from emu.runtime.maps_create import create_all
 from emu.runtime.maps_slots import ProgArrayMap
 from emu.runtime.memory import Memory
@@ -75,9 +76,9 @@ class World:
         return self._map(index).addr
 
     def map_value(self, index: int, off: int) -> int:
-        """Guest address of byte `off` of the values of array `index`."""
+        """Guest address of byte `off` of the values of array `index`, or of the addresses in a jump table."""
         one = self._map(index)
-        values = one.lookup(bytes(4))
+        values = one.direct()
         if not values:
             raise InputError(self.program.name, one.label, "has no values with a fixed address")
         return values + off
@@ -86,6 +87,15 @@ class World:
         if not 0 <= index < len(self.maps):
             raise InputError(self.program.name, f"map {index}", f"the program has {len(self.maps)} maps")
         return self.maps[index]
+
+    def place_code(self, where: Callable[[int], int]) -> None:
+        """Fill the jump tables in. where: from an instruction of the program to its address in the engine; 0 for none."""
+        for one in self.jump_tables():
+            one.place_code(where)
+
+    def jump_tables(self) -> list[InsnArrayMap]:
+        """The maps that hold addresses of instructions."""
+        return [one for one in self.maps if isinstance(one, InsnArrayMap)]
 
     def map_at(self, addr: int) -> Map:
         """The map whose struct bpf_map is at `addr`. Raises HelperTrap when there is none."""

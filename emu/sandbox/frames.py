@@ -40,7 +40,8 @@ def owners(gates: Gates) -> tuple[int, ...]:
 def pointer(
     value: int, frames: tuple[int, ...], rsp: int, code: CodeMap, owned: tuple[int, ...] = ()
 ) -> Pointer | None:
-    """An address in a frame's program stack, or of a function, in terms that no engine owns.
+    """An address in a frame's program stack, of a function, or of an instruction that a jump table names, in terms that no
+    engine owns.
 
     frames: frame pointers, innermost first; rsp: the lowest address of the innermost one. owned: gates of their
     functions, where any has its stack in per-CPU memory.
@@ -59,4 +60,7 @@ def pointer(
             low = rbp + 8
         return None
     function = code.numbers.get(value)
-    return None if function is None else Pointer("func", function, 0)
+    if function is not None:
+        return Pointer("func", function, 0)
+    insn = code.targets.get(value)
+    return None if insn is None else Pointer("code", insn, 0)

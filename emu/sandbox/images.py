@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from bpf import isa
 from bpf.errors import InputError
+from bpf.maps import MapType
 from bpf.program import Program
 from emu.native import bpf_text
 from emu.sandbox import addresses, gates
@@ -114,6 +115,18 @@ class CodeMap:
         return {one.addr: one.number for one in self.functions if one.number >= 0}
 
     @cached_property
+    def targets(self) -> dict[int, int]:
+        """Instructions of the main program that jump tables may name, by address."""
+        image = self.main.image
+        if image is None or not any(spec.type == MapType.INSN_ARRAY for spec in image.verified.program.maps):
+            return {}
+        found: dict[int, int] = {}
+        own = [one for one in self.functions if one.image is image]
+        for insn, (number, off) in code_places(image).items():
+            found.update((one.addr + off, insn) for one in own if one.number == number)
+        return found
+
+    @cached_property
     def _gates(self) -> dict[int, int]:
         return {one.addr: gates.gate(number) for number, one in enumerate(self.gated)}
 
@@ -184,6 +197,25 @@ class CodeMap:
         if function.foreign and off >= 2 and code[off - 2] == 0xFF and code[off - 1] & 0xF8 == 0xD0:
             return self._site(ret - 2, function)
         return None
+
+
+def code_places(image: Image) -> dict[int, tuple[int, int]]:
+    """For each instruction of the program that has native code its function's number and its offset there.
+
+    What was put in front of a function's first instruction, the start of a may_goto's count, is no part of that one.
+    """
+    verified = image.verified
+    found: dict[int, tuple[int, int]] = {}
+    for number, (sub, native) in enumerate(zip(verified.subprogs, image.functions, strict=False)):
+        if native.offsets:
+            slots = list(zip(range(sub.start, sub.end), native.offsets, strict=False))
+        else:
+            slots = [(slot, off) for off, slot in native.points if slot >= 0]
+        for slot, off in slots:
+            insn = verified.origin[slot]
+            if insn not in found or (slot in verified.indirect_targets and found[insn][0] == number):
+                found[insn] = number, off
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ class Sandbox:
             if function.image is not None and (table := function.image.functions[function.number].extable)
             for off, length, register in table
         }
+        addresses_of = {insn: addr for addr, insn in self.code.targets.items()}
+        world.place_code(lambda insn: addresses_of.get(insn, 0))
         self._gated = [(one.addr, *_stack_words(one)) for one in self.code.gated]
         self._rules = rules or _USUAL
         self._confirmer: Confirmer | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from bpf import isa
 from bpf.isa import U32, U64
-from emu.interp.layout import function_address
+from emu.interp.layout import code_address, function_address
 from emu.interp.state import Frame
 from emu.runtime.maps import Map
 from emu.runtime.world import World
@@ -19,6 +19,7 @@ from verifier.regs import (
     PTR_TO_BTF_ID,
     PTR_TO_CTX,
     PTR_TO_FUNC,
+    PTR_TO_INSN,
     PTR_TO_MAP_VALUE,
     PTR_TO_MEM,
     PTR_TO_PACKET,
@@ -35,6 +36,7 @@ from verifier.statelog import reg_text
 Word = Any
 _TAIL_CALL = 12
 _NOTHING = (None,) * 11
+_ENTRY = 8  # bytes of an address in a jump table
 _MANY = 4096  # elements of an array among which the one that a pointer belongs to is searched
 
 # ---- what is in a frame, by number: registers 0..10, outgoing stack arguments, 8-byte slots of the stack
@@ -209,6 +211,8 @@ class Relation:
         base = reg.base
         if base == PTR_TO_MAP_VALUE:
             return self._map_value(reg, word)
+        if base == PTR_TO_INSN:
+            return self._instruction(reg, word)
         if base == PTR_TO_MEM and not reg.type & PTR_UNTRUSTED:
             return self._memory(reg, word)
         start = self._start(reg, actual)
@@ -216,6 +220,13 @@ class Relation:
             return reg.num.contains(word - start & U64) and self._in_reach(reg, start)
         # objects that have no layout here: the pointer is one, if the verifier says so
         return word != 0 or base == PTR_TO_BTF_ID or bool(reg.type & PTR_UNTRUSTED)
+
+    def _instruction(self, reg: Reg, word: int) -> bool:
+        """What one of the entries of a jump table holds, at one of the distances that the register means."""
+        spec = self.world.maps[reg.map.index].spec
+        return any(
+            word == code_address(jump) and reg.num.contains(_ENTRY * at) for at, jump in enumerate(spec.jumps)
+        )
 
     def _start(self, reg: Reg, actual: Sequence[Frame]) -> int | None:
         """Where the object that `reg` points into begins, None if the type does not say."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from bpf import isa
 from bpf.insn import Insn
-from bpf.maps import MapSpec
+from bpf.maps import MapSpec, MapType
 from bpf.program import FuncInfo, KfuncRef, Program
 from emu.fuzz.generators.prototypes import Signature, btf_of
 
@@ -29,12 +29,13 @@ def insn_of(code: int, dst: int, src: int, off: int, imm: int) -> Insn:
 class Code:
     """The instructions of one function; jumps within it are relative, calls are resolved by `link`."""
 
-    __slots__ = ("calls", "kfuncs", "rows")
+    __slots__ = ("calls", "kfuncs", "rows", "tables")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.calls: list[tuple[int, str]] = []
         self.kfuncs: list[tuple[int, str, str]] = []
+        self.tables: list[tuple[int, list[int]]] = []
 
     def put(self, code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> None:
         """One instruction."""
@@ -110,6 +111,13 @@ class Code:
         self.rows.append((isa.LD_IMM64, dst, isa.PSEUDO_FUNC, 0, 0))
         self.rows.append((0, 0, 0, 0, 0))
 
+    def table(self, dst: int, off: int = 0) -> list[int]:
+        """dst = the address of byte `off` of a new jump table. The caller fills it: with rows of this function."""
+        entries: list[int] = []
+        self.tables.append((len(self.rows), entries))
+        self.map_value(dst, 0, off)
+        return entries
+
     def helper(self, number: int) -> None:
         """A call of a helper."""
         self.rows.append((isa.OP_CALL, 0, isa.HELPER_CALL, 0, number))
@@ -124,6 +132,15 @@ class Code:
         self.rows.append((isa.OP_EXIT, 0, 0, 0, 0))
 
 
+def jump_table(number: int, entries: Sequence[int]) -> MapSpec:
+    """A map of instructions that a gotox may go to."""
+    elems = tuple(
+        (at.to_bytes(4, "little"), entry.to_bytes(4, "little").ljust(16, b"\0"))
+        for at, entry in enumerate(entries)
+    )
+    return MapSpec(f"jumps{number}", MapType.INSN_ARRAY, 4, 16, len(entries), elems=elems, freeze=True)
+
+
 def link(
     name: str,
     functions: Sequence[tuple[Signature, Code]],
@@ -132,7 +149,7 @@ def link(
     prog_flags: int = 0,
     maps: tuple[MapSpec, ...] = (),
 ) -> Program:
-    """The program that these functions make, the main function first."""
+    """The program that these functions make, the main function first; their jump tables come behind `maps`."""
     starts: dict[str, int] = {}
     at = 0
     for signature, code in functions:
@@ -145,6 +162,10 @@ def link(
         for row, callee in code.calls:
             op, dst, src, off, _ = code.rows[row]
             code.rows[row] = (op, dst, src, off, starts[callee] - start - row - 1)
+        for row, entries in code.tables:
+            op, dst, src, off, _ = code.rows[row]
+            code.rows[row] = (op, dst, src, off, len(maps))
+            maps = (*maps, jump_table(len(maps), [start + entry for entry in entries]))
         insns += [insn_of(*row) for row in code.rows]
         kfuncs += [KfuncRef(start + row, kfunc, module) for row, kfunc, module in code.kfuncs]
     btf, ids = btf_of([signature for signature, _ in functions])

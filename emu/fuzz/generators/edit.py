@@ -52,7 +52,10 @@ class Line:
 
 
 class Text:
-    """All lines of a program. starts: the first line of each function with a prototype, and the id of its type."""
+    """All lines of a program. starts: the first line of each function with a prototype, and the id of its type.
+
+    tables: the maps, with the lines that their elements name where they are jump tables.
+    """
 
     def __init__(self, program: Program) -> None:
         """Raises ValueError for a program that is no text: a jump that leads nowhere, a lone half of an ld_imm64."""
@@ -80,6 +83,9 @@ class Text:
         for ref in program.kfuncs:
             at[ref.insn].kfunc = (ref.name, ref.module)
         self.starts = [(at[info.insn], info.type_id) for info in program.func_info]
+        if any(jump not in at for spec in program.maps for jump in spec.jumps):
+            raise ValueError("a jump table that leads nowhere")
+        self.tables = [(spec, [at[jump] for jump in spec.jumps]) for spec in program.maps]
 
     def without(self, index: int) -> None:
         """Takes a line out; what referred to it refers to the next one. A function's last line stays."""
@@ -92,6 +98,8 @@ class Text:
             if other.target is line:
                 other.target = following
         self.starts = [(following if start is line else start, tid) for start, tid in self.starts]
+        for _, jumps in self.tables:
+            jumps[:] = [following if jump is line else jump for jump in jumps]
 
     def function_of(self, index: int) -> range:
         """Indices of the lines of the function that line `index` is in."""
@@ -124,7 +132,13 @@ class Text:
             if line.high is not None:
                 insns.append(insn_of(0, 0, 0, 0, line.high))
         info = tuple(FuncInfo(places[id(start)], tid) for start, tid in self.starts)
-        return replace(self.program, insns=tuple(insns), kfuncs=tuple(kfuncs), func_info=info, line_info=())
+        maps = tuple(
+            spec.with_jumps([places[id(jump)] for jump in jumps]) if jumps else spec
+            for spec, jumps in self.tables
+        )
+        return replace(
+            self.program, insns=tuple(insns), kfuncs=tuple(kfuncs), func_info=info, line_info=(), maps=maps
+        )
 
 
 def is_form(line: Line) -> bool:

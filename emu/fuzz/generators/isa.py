@@ -24,12 +24,13 @@ from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE, Plan
 from emu.fuzz.generators.prototypes import GLOBAL, RETURNS, SCALARS, Param, Signature
 from emu.fuzz.generators.setting import FLAGS, context_type, inputs, maps
+from emu.fuzz.generators.switches import switch
 
 _TYPES = ("sched_cls",) * 4 + ("syscall",) * 4 + ("xdp",) * 2
 _DEPTHS = (16, 32, 64, 104, 120, 128, 136, 200, 256)
 _PACKET = frozenset({"ld_abs_b", "ld_abs_h", "ld_abs_w", "ld_ind_b", "ld_ind_h", "ld_ind_w"})
-# What needs an arena, a jump table or a variable of the kernel, and so has no run here.
-_WITHOUT = frozenset({"addr_space_cast", "gotox", "ld_btf_id"})
+# What needs an arena or a variable of the kernel, and so has no run here.
+_WITHOUT = frozenset({"addr_space_cast", "ld_btf_id"})
 _SHIFT_WAYS = (0, 1, 2, 7, 8, 15, 16, 24, 31, 32, 33, 48, 62, 63)
 
 
@@ -185,6 +186,11 @@ def _branch(body: Body, form: Form) -> None:
         code.land(jump)
         body.join(before)
     body.nesting -= 1
+
+
+def _switch(body: Body, _form: Form) -> None:
+    if body.nesting > 1 or not switch(body, lambda inner: _some(inner, 1)):
+        alu(body)
 
 
 def _may_goto(body: Body, _form: Form) -> None:
@@ -382,7 +388,8 @@ def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     if form.name.startswith("call") or form.name in ("ldx_arg", "stx_arg", "st_arg"):
         return _call
     if cls in (isa.JMP, isa.JMP32):
-        return {"may_goto": _may_goto}.get(form.name, _branch) if form.name != "exit" else None
+        others = {"may_goto": _may_goto, "gotox": _switch, "exit": None}
+        return others.get(form.name, _branch)
     if form.name.startswith("load_acquire") or cls == isa.LDX:
         return _load
     if mode == isa.ATOMIC and not form.name.startswith("store_release"):
@@ -395,5 +402,5 @@ _FORMS = tuple(
     (form, emit)
     for form in FORMS
     if (emit := _emitter(form)) is not None
-    for _ in range(_RARE if emit in (_call, _packet_load) else 1)
+    for _ in range(_RARE if emit in (_call, _packet_load, _switch) else 1)
 )

@@ -12,7 +12,7 @@ from bpf import asm
 from bpf.insn import Insn
 from bpf.maps import MapSpec
 from bpf.program import FuncInfo, KfuncRef, Program, Request
-from emu.fuzz.generators.code import Code, insn_of, link
+from emu.fuzz.generators.code import Code, insn_of, jump_table, link
 from emu.fuzz.generators.draw import U64, Draw
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE
@@ -26,6 +26,7 @@ _BORDERS = (
 )  # fmt: skip
 _EDGES = 0.2  # of all programs
 _STATE_FREQ = 8
+_TABLE = "jumps"
 MAPS = {
     "values": f"map values: array key 4 value {VALUE_SIZE} max 1 dump",
     "table": f"map table: hash key 4 value {VALUE_SIZE} max 4",
@@ -58,8 +59,13 @@ def assembled(recipe: Recipe) -> Program:
     flags = f" flags {number}" if number else ""
     head = f"prog type {recipe.prog_type} license GPL{flags}"
     main = f"int main({context_type(recipe.prog_type)}ctx):\n{recipe.main}"
-    text = [head, *(MAPS[name] for name in recipe.maps), main, *recipe.functions]
-    return asm.parse("\n".join(text) + "\n", "near").program
+    table = [f"map {_TABLE}: insn_array key 4 value 16 max {len(recipe.jumps)}"] if recipe.jumps else []
+    text = [head, *(MAPS[name] for name in recipe.maps), *table, main, *recipe.functions]
+    program = asm.parse("\n".join(text) + "\n", "near").program
+    if recipe.jumps:
+        made = replace(jump_table(0, recipe.jumps), name=_TABLE, freeze=not recipe.thawed)
+        program = replace(program, maps=(*program.maps[:-1], made))
+    return program
 
 
 def _filled(draw: Draw, spec: MapSpec, first: tuple[int, ...]) -> MapSpec:
@@ -93,12 +99,16 @@ def _idle(draw: Draw) -> list[Insn]:
 def _behind(front: list[Insn], program: Program) -> Program:
     """The program with instructions in front of its first one."""
     more = len(front)
+    maps = tuple(
+        spec.with_jumps([jump + more for jump in spec.jumps]) if spec.jumps else spec for spec in program.maps
+    )
     first, *others = program.func_info
     return replace(
         program,
         insns=(*front, *program.insns),
         func_info=(first, *(FuncInfo(info.insn + more, info.type_id) for info in others)),
         kfuncs=tuple(KfuncRef(ref.insn + more, ref.name, ref.module) for ref in program.kfuncs),
+        maps=maps,
     )
 
 

@@ -5,7 +5,7 @@ they now belong. Knows the layout of programs; what an instruction does is told 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -83,7 +83,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """program: all that is not in the other fields. lines: (key, source line).
+    """program: all that is not in the other fields; its jump tables hold keys. lines: (key, source line).
 
     plain: BTF is made of the prototypes alone; else the program's own is kept, and `Function.type_id` counts.
     """
@@ -169,7 +169,14 @@ class Draft:
         made = Item(behind - 1, insn, target=behind if is_branch(insn) else None)
         functions = tuple(replace(one, start=2 * one.start) for one in self.functions)
         lines = tuple((2 * key + 1, line) for key, line in self.lines)
-        return replace(self, items=(*items[:index], made, *items[index:]), functions=functions, lines=lines)
+        program = _with_jumps(self.program, moved)
+        return replace(
+            self,
+            program=self.program if program is None else program,
+            items=(*items[:index], made, *items[index:]),
+            functions=functions,
+            lines=lines,
+        )
 
     def promoted(self, place: int) -> Self:
         """With function `place` as the main program in the place of the one that was, without parameters."""
@@ -190,7 +197,10 @@ class Draft:
                 main = replace(one, start=0, proto=replace(one.proto, params=()), linkage=GLOBAL)
                 functions.append(main if start == 0 else replace(one, start=start))
         ordered = tuple(sorted(functions, key=lambda one: one.start))
-        return replace(self, items=tuple(items), functions=ordered, lines=())
+        program = _with_jumps(self.program, lambda key: keys.get(self.find(key)))
+        if program is None:
+            program = self.program  # the gotox that went with its function has left its table behind
+        return replace(self, program=program, items=tuple(items), functions=ordered, lines=())
 
     # ---- back
 
@@ -211,12 +221,13 @@ class Draft:
             if item.kfunc is not None:
                 kfuncs.append(KfuncRef(at, *item.kfunc))
         made = self._functions(places)
-        if made is None or not insns:
+        program = _with_jumps(self.program, lambda key: places[self.find(key)])
+        if made is None or not insns or program is None:
             return None
         func_info, btf = made
         lines = {places[self.find(key)]: line for key, line in reversed(self.lines)}
         return replace(
-            self.program,
+            program,
             insns=tuple(insns),
             kfuncs=tuple(kfuncs),
             func_info=func_info,
@@ -257,6 +268,20 @@ def is_branch(insn: Insn) -> bool:
 def is_conditional(insn: Insn) -> bool:
     """Whether an instruction is `if ... goto`."""
     return insn.cls in (isa.JMP, isa.JMP32) and insn.op in _CONDITIONAL
+
+
+def _with_jumps(program: Program, moved: Callable[[int], int | None]) -> Program | None:
+    """The program with its jump tables changed: every place in them moved; None where one has nowhere to go."""
+    if not any(spec.jumps for spec in program.maps):
+        return program
+    maps = []
+    for spec in program.maps:
+        places = [moved(jump) for jump in spec.jumps]
+        known = [place for place in places if place is not None]
+        if len(known) < len(places):
+            return None
+        maps.append(spec.with_jumps(known) if known else spec)
+    return replace(program, maps=tuple(maps))
 
 
 def _key(item: Item) -> int:

@@ -7,13 +7,14 @@
 | values | numbers and registers |
 | memory | map values, packets, contexts, pointers |
 | objects | references, callbacks, loops, sections, helpers, the program as a whole |
+| jumps | jump tables and indirect jumps |
 | paths | what holds where ways join |
 | edges | what only certain numbers reach, which the map then holds |
 
 recipe.py says what a maker returns. None of them knows an engine, nor what the verifier says.
 """
 
-from emu.fuzz.generators.rules import arguments, edges, memory, objects, paths, stack, values
+from emu.fuzz.generators.rules import arguments, edges, jumps, memory, objects, paths, stack, values
 from emu.fuzz.generators.rules.recipe import Maker, Recipe
 
 MAKERS: tuple[tuple[str, Maker], ...] = (
@@ -22,6 +23,7 @@ MAKERS: tuple[tuple[str, Maker], ...] = (
     *values.RULES,
     *memory.RULES,
     *objects.RULES,
+    *jumps.RULES,
     *paths.RULES,
     *edges.RULES,
 )

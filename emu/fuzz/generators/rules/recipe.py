@@ -12,7 +12,8 @@ class Recipe:
 
     prog_type: the kernel's name. maps: names of maps of `near.MAPS`. quiet: nothing may be put in front of it.
     words: what the first words of the array are to be, modulo 2**64; the others are drawn. frequent: a verifier is asked to keep more
-    states than it would (BPF_F_TEST_STATE_FREQ).
+    states than it would (BPF_F_TEST_STATE_FREQ). jumps: instructions of the main function that the jump table `jumps` names;
+    thawed: user space may still change it.
     """
 
     main: str
@@ -22,6 +23,8 @@ class Recipe:
     quiet: bool = False
     words: tuple[int, ...] = ()
     frequent: bool = False
+    jumps: tuple[int, ...] = ()
+    thawed: bool = False
 
 
 # A program on one side of a rule's border: inside, where the rule holds, or outside.
