@@ -78,7 +78,7 @@ class Pipeline:
         self.options = options or Options()
         self._machine: Machine | None = None
         self._slow: Machine | None = None
-        self._memory = Memory()  # of the interpreter's worlds, one after the other
+        self.memory = Memory()  # of the interpreter's worlds, one after the other
 
     @property
     def machine(self) -> Machine:
@@ -181,7 +181,7 @@ class Pipeline:
 
     def interpret(self, request: Request, others: Mapping[str, Program]) -> Outcome:
         """All runs of a request in the reference interpreter, on the same maps."""
-        world = World(request.program, memory=self._memory, seed=self.options.seed, programs=others)
+        world = World(request.program, memory=self.memory, seed=self.options.seed, programs=others)
         engine = Interpreter(world, budget=self.options.budget)
         runs = tuple(engine.run(run) for run in request.runs)
         return Outcome("interp", runs, world.contents(), world.dumps())

@@ -53,7 +53,12 @@ class Judge:
         except Crashed as crash:
             return Judged(Case(request, others=others or {}), (crash.finding,))
         exam = Exam(request, others or {}, case, self.pipeline, thorough, recorder)
-        return Judged(case, tuple(first_findings(exam, self.oracles)))
+        findings = tuple(first_findings(exam, self.oracles))
+        if recorder is not None:
+            recorder.env = (
+                None  # which knows the recorder: all states would live on until a circle is looked for
+            )
+        return Judged(case, findings)
 
 
 def first_findings(exam: Exam, oracles: Collection[str]) -> Iterator[Finding]:

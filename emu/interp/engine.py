@@ -6,6 +6,7 @@ the list of frames; the loop itself never recurses.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 
 from bpf import isa
@@ -45,6 +46,17 @@ from emu.runtime.world import World
 _CHUNK = 1 << 16  # instructions between two looks at the clock
 
 
+def _unit(world: World, units: dict[str, Unit], name: str) -> Unit:
+    """Another program of the world, decoded when it is first needed. units: those that were."""
+    unit = units.get(name)
+    if unit is None:
+        program = world.programs.get(name)
+        if program is None:
+            raise Stop("call", f"a tail call of {name}, which is not there")
+        unit = units[name] = decode(program, world)
+    return unit
+
+
 class Interpreter:
     """Runs the program of a world, instruction by instruction, as it was given: before any rewriting.
 
@@ -66,22 +78,11 @@ class Interpreter:
         self.budget = budget
         self.seconds = seconds
         self._observer = observer
-        self._machine = Machine(world, self._unit, fill)
-        self._units: dict[str, Unit] = {}
+        self._machine = Machine(world, partial(_unit, world, {}), fill)
         world.place_code(code_address)
         self._main = decode(world.program, world)
         self._executed = 0
         self._deadline = 0.0
-
-    def _unit(self, name: str) -> Unit:
-        """Another program of the world, decoded when it is first needed."""
-        unit = self._units.get(name)
-        if unit is None:
-            program = self.world.programs.get(name)
-            if program is None:
-                raise Stop("call", f"a tail call of {name}, which is not there")
-            unit = self._units[name] = decode(program, self.world)
-        return unit
 
     def run(self, run: RunInput) -> RunResult:
         """One BPF_PROG_TEST_RUN. Whatever the program does ends in a result, if need be one with a trap.

@@ -6,7 +6,8 @@ what holds it on one path counts. Too large where the access lies in code that c
 helpers and through variable offsets are not seen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from bpf import isa
 from bpf.insn import Insn
@@ -18,7 +19,8 @@ _MAX_VISITS = 64  # of one instruction; offsets that grow in a loop end there
 _ADD = {isa.ALU64 | isa.ADD: 1, isa.ALU64 | isa.SUB: -1}
 
 
-def ctx_reach(insns: Sequence[Insn]) -> int:
+@lru_cache(maxsize=4)  # each engine of a case asks
+def ctx_reach(insns: tuple[Insn, ...]) -> int:
     """The end of the context's highest access, in bytes; 0 when there is none."""
     states: dict[int, State] = {0: {1: 0}}
     visits: dict[int, int] = {}
@@ -34,6 +36,8 @@ def ctx_reach(insns: Sequence[Insn]) -> int:
         if base in state:
             reach = max(reach, state[base] + insn.off + insn.size)
         for to, after in _next(at, insn, state):
+            if not after:
+                continue  # nothing holds the context there
             if 0 <= to < len(insns) and _join(states.setdefault(to, {}), after, first=to not in visits):
                 work.append(to)
     return reach

@@ -9,6 +9,7 @@ from bpf.program import Program, RunInput
 from bpf.verified import Rejected, Verified
 from emu.interp import Interpreter
 from emu.outcome import Trap
+from emu.runtime.memory import Memory
 from emu.runtime.world import World
 from emu.soundness.follow import Follower, Left
 from verifier import verify
@@ -83,12 +84,13 @@ def check_recorded(
     programs: Mapping[str, Program] = _NONE,
     budget: int = 100_000,
     seed: int = 0,
+    memory: Memory | None = None,
 ) -> Checked:
-    """As `check`, of a program whose verification was recorded."""
+    """As `check`, of a program whose verification was recorded. memory: used if given, as that of `World`."""
     if recorder.full:
         return Checked(why=f"more than {recorder.limit} visited instructions")
     try:
-        world = World(verified.program, programs=programs, seed=seed)
+        world = World(verified.program, memory=memory, programs=programs, seed=seed)
         return _run(verified.program, recorder, inputs, world, budget)
     except InputError as error:
         return Checked(why=str(error))

@@ -20,6 +20,7 @@ from jit.lower import lowering
 _MAP_POINTERS = (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX)
 _MAP_VALUES = (isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX_VALUE)
 _RELATIVE = ("call", "jump", "rel")
+_SHIFTS = (0, 0x1230)  # of the addresses of a layout
 
 
 def judge(exam: Exam) -> Iterator[Finding]:
@@ -31,8 +32,9 @@ def judge(exam: Exam) -> Iterator[Finding]:
         lowering.cache_clear()
     if compile_program(verified, exam.pipeline.options.profile) != image:
         yield Finding("jit", "compiled otherwise", "a second compilation gives another image")
+    placed = _Placed(image)
     for number, function in enumerate(image.functions):
-        for kind, message, slot in _faults(image, number):
+        for kind, message, slot in _faults(image, number, placed):
             yield Finding(
                 "jit",
                 kind,
@@ -44,15 +46,30 @@ def judge(exam: Exam) -> Iterator[Finding]:
 Fault = tuple[str, str, int]  # kind, message, slot of Verified.insns or -1
 
 
-def _faults(image: Image, number: int) -> Iterator[Fault]:
+class _Placed:
+    """An image at some layouts that have nothing in common, each placed when it is first asked for."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self.layouts = [_layout(image, shift) for shift in _SHIFTS]
+        self._codes: dict[int, tuple[bytes, ...]] = {}
+
+    def code(self, layout: int, number: int) -> bytes:
+        """Function `number` at a layout, by its place in `layouts`."""
+        if layout not in self._codes:
+            self._codes[layout] = place(self._image, self.layouts[layout])
+        return self._codes[layout][number]
+
+
+def _faults(image: Image, number: int, placed: _Placed) -> Iterator[Fault]:
     function = image.functions[number]
     shape = _shape(image, number)
     if shape:
         yield "shape", shape, -1
         return
     yield from _fields(image.verified, number, function)
-    for layout in (_layout(image, 0), _layout(image, 0x1230)):
-        yield from _placed(image, number, layout)
+    for at, layout in enumerate(placed.layouts):
+        yield from _at_layout(image, number, layout, placed.code(at, number))
     yield from check_code(image, number)
 
 
@@ -121,10 +138,9 @@ def _layout(image: Image, shift: int) -> Layout:
     )
 
 
-def _placed(image: Image, number: int, layout: Layout) -> Iterator[Fault]:
-    """The bytes at a layout: those of the image, and in each field what its instruction means."""
+def _at_layout(image: Image, number: int, layout: Layout, code: bytes) -> Iterator[Fault]:
+    """code: the bytes at a layout: those of the image, and in each field what its instruction means."""
     function, base = image.functions[number], layout.functions[number]
-    code = place(image, layout)[number]
     rest = bytearray(code)
     for reloc in function.relocs:
         field = slice(reloc.off, reloc.off + reloc.size)

@@ -21,7 +21,13 @@ def judge(exam: Exam) -> Iterator[Finding]:
     options = exam.pipeline.options
     budget = min(options.budget, FOLLOWED)
     checked = check_recorded(
-        verified, recorder, exam.request.runs, programs=exam.others, budget=budget, seed=options.seed
+        verified,
+        recorder,
+        exam.request.runs,
+        programs=exam.others,
+        budget=budget,
+        seed=options.seed,
+        memory=exam.pipeline.memory,
     )
     breach = checked.breach
     if breach is not None and breach.where != "fault":
