@@ -9,7 +9,6 @@ from typing import Final
 from bpf import isa
 from bpf.insn import Insn
 from verifier import calls, prelog
-from verifier.backtrack import simple_step
 from verifier.constfold import compute_const_regs, prune_dead_branches
 from verifier.ctxaccess import is_plain
 from verifier.env import Env
@@ -57,8 +56,8 @@ def prepare(
     mark_points(env, tables)
     collect_effects(env, edges)
     constants = compute_const_regs(env, flow)
-    folded = prune_dead_branches(env.insns, constants)
-    if folded != env.insns:
+    folded = prune_dead_branches(env.insns, constants, layout.points)
+    if folded is not env.insns:
         env.insns = folded
         flow = Flow(folded, layout, tables)
     order = calls.callees_first(calls.in_postorder(edges, flow.postorder))
@@ -71,9 +70,8 @@ def prepare(
     compute_live_registers(env, flow)
     if env.verbose2:
         env.trace(prelog.registers_text(env))
-    jumps = [jump_target(env.insns, at) for at, insn in enumerate(env.insns) if is_jump(insn)]
+    jumps = [jump_target(env.insns, at) for at in layout.points if is_jump(env.insns[at])]
     mark_fastcall_patterns(env, {*jumps, *(to for table in tables.values() for to in table)})
-    env.steps = [simple_step(insn) for insn in env.insns]
 
 
 def follow_paths(env: Env) -> None:

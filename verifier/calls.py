@@ -30,7 +30,8 @@ class Edge:
 def call_edges(program: Program, layout: Layout) -> tuple[tuple[Edge, ...], ...]:
     """For each function its calls and references, in program order."""
     edges: list[list[Edge]] = [[] for _ in layout.functions]
-    for at, insn in enumerate(program.insns):
+    for at in layout.points:
+        insn = program.insns[at]
         if insn.src and (is_bpf_call(insn) or is_func_ref(insn)):
             target = layout.starting_at(at + insn.imm + 1).index
             edges[layout.at(at).index].append(Edge(at, target, is_func_ref(insn)))
@@ -41,8 +42,15 @@ def in_postorder(
     edges: Sequence[Sequence[Edge]], postorder: Sequence[Sequence[int]]
 ) -> tuple[tuple[Edge, ...], ...]:
     """The edges of each function in the order in which the kernel's walk over functions meets them."""
-    place = {at: number for order in postorder for number, at in enumerate(order)}
-    return tuple(tuple(sorted(some, key=lambda edge: place.get(edge.insn, len(place)))) for some in edges)
+    return tuple(
+        _sorted(some, order) if len(some) > 1 else tuple(some)
+        for some, order in zip(edges, postorder, strict=True)
+    )
+
+
+def _sorted(edges: Sequence[Edge], order: Sequence[int]) -> tuple[Edge, ...]:
+    place = {at: number for number, at in enumerate(order)}
+    return tuple(sorted(edges, key=lambda edge: place.get(edge.insn, len(order))))
 
 
 def has_async_callbacks(program: Program) -> bool:

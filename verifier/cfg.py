@@ -3,7 +3,7 @@
 Source of the checks: kernel/bpf/cfg.c. Knows no registers and no values.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
 from typing import TypeVar
@@ -44,8 +44,8 @@ def successors(insns: Sequence[Insn], at: int, jump_table: Sequence[int] = ()) -
 def jump_tables(program: Program, layout: Layout) -> dict[int, tuple[int, ...]]:
     """For each function that has a gotox, by index: all targets its jump tables name, sorted."""
     tables: dict[int, tuple[int, ...]] = {}
-    for at, insn in enumerate(program.insns):
-        if insn.code == isa.OP_GOTOX:
+    for at in layout.points:
+        if program.insns[at].code == isa.OP_GOTOX:
             function = layout.at(at)
             if function.index not in tables:
                 tables[function.index] = _function_table(program, function, at)
@@ -70,43 +70,44 @@ def _function_table(program: Program, function: Function, at: int) -> tuple[int,
 def check_cfg(program: Program, layout: Layout, tables: dict[int, tuple[int, ...]]) -> None:
     """Every instruction can be reached, and none from inside an ld_imm64. Backward jumps are allowed here."""
     insns = program.insns
-    roots = [0] + [f.start for f in layout.functions if f.is_exception_cb]
-
-    def follow(at: int) -> tuple[int, ...]:
-        insn = insns[at]
-        if insn.code & isa.CLASS_MASK not in (isa.JMP, isa.JMP32, isa.LD):
-            return (at + 1,)
-        table = tables.get(layout.at(at).index, ()) if insn.code == isa.OP_GOTOX else ()
-        inside = successors(insns, at, table)
-        if is_bpf_call(insn) or is_func_ref(insn):
-            return (*inside, at + insn.imm + 1)
-        return inside
-
-    reached = _reach(roots, follow, len(insns))
-    at = 0
-    while at < len(insns):
-        if not reached[at]:
-            raise Refused("EINVAL", f"unreachable insn {at}", insn=at)
+    reached = _reach(insns, layout, tables)
+    middle = len(insns)
+    for at in layout.points:
         if insns[at].code == isa.LD_IMM64:
             if reached[at + 1]:
-                raise Refused("EINVAL", f"jump into the middle of ldimm64 insn {at}", insn=at)
-            at += 1
-        at += 1
+                middle = at
+                break
+            reached[at + 1] = 1
+    dead = reached.find(0)
+    if 0 <= dead <= middle:
+        raise Refused("EINVAL", f"unreachable insn {dead}", insn=dead)
+    if middle < len(insns):
+        raise Refused("EINVAL", f"jump into the middle of ldimm64 insn {middle}", insn=middle)
 
 
-def _reach(roots: Iterable[int], follow: Callable[[int], tuple[int, ...]], size: int) -> bytearray:
+def _reach(insns: Sequence[Insn], layout: Layout, tables: dict[int, tuple[int, ...]]) -> bytearray:
+    """For each slot whether something goes there, from the program's start or the exception callback's."""
+    size = len(insns)
     reached = bytearray(size)
-    work = list(roots)
-    for root in work:
-        reached[root] = 1
+    work = [0, *(f.start for f in layout.functions if f.is_exception_cb)]
     while work:
         at = work.pop()
-        for target in follow(at):
+        if reached[at]:
+            continue
+        point = layout.next_point(at)
+        met = reached[point]
+        reached[at : point + 1] = b"\1" * (point + 1 - at)
+        if met:
+            continue
+        insn = insns[point]
+        table = tables.get(layout.at(point).index, ()) if insn.code == isa.OP_GOTOX else ()
+        targets = successors(insns, point, table)
+        if is_bpf_call(insn) or is_func_ref(insn):
+            targets = (*targets, point + insn.imm + 1)
+        for target in targets:
             if not 0 <= target < size:
-                raise Refused("EINVAL", f"jump out of range from insn {at} to {target}", insn=at)
-            if not reached[target]:
-                reached[target] = 1
-                work.append(target)
+                raise Refused("EINVAL", f"jump out of range from insn {point} to {target}", insn=point)
+        work += targets
     return reached
 
 

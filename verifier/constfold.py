@@ -4,7 +4,7 @@ A data flow without the main pass's knowledge: it finds sizes and maps for the a
 jumps into plain ones before the main pass, so that dead code keeps nothing alive. Source: kernel/bpf/const_fold.c.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
@@ -29,20 +29,26 @@ _NOTHING: Final[State] = (None,) * isa.MAX_BPF_REG
 
 
 def compute_const_regs(env: "Env", flow: Flow) -> list[State]:
-    """For each instruction what R0..R10 hold before it on every path; nothing where it is not reached."""
+    """What R0..R10 hold before each point of the program (`Layout.points`) on every path; nothing where none leads."""
     states: list[State | None] = [None] * len(env.insns)
+    todo = bytearray(len(env.insns))
     for function in env.layout.functions:
         states[function.start] = _NOTHING
-    order = [at for postorder in reversed(flow.postorder) for at in reversed(postorder)]
-    todo = bytearray(state is not None for state in states)
+        todo[function.start] = True
+    insns, succ = env.insns, flow.succ
     while any(todo):
-        for at in order:
-            state = states[at]
-            if state is None or not todo[at]:
+        for first, last in flow.blocks:
+            if not todo[first]:
                 continue
-            todo[at] = False
-            out = _after(env, at, state)
-            for to in flow.succ[at]:
+            todo[first] = False
+            held = list(states[first] or _NOTHING)
+            for at in range(first, last):
+                insn = insns[at]
+                _STEPS[insn.code](env, at, insn, held)
+            states[last] = tuple(held)
+            _STEPS[insns[last].code](env, last, insns[last], held)
+            out = tuple(held)
+            for to in succ[last]:
                 old = states[to]
                 new = out if old is None else _join(old, out)
                 if new != old:
@@ -55,45 +61,50 @@ def _join(old: State, new: State) -> State:
     return old if old == new else tuple(a if a == b else None for a, b in zip(old, new, strict=True))
 
 
-def _after(env: "Env", at: int, state: State) -> State:
-    insn = env.insns[at]
-    cls = insn.code & isa.CLASS_MASK
-    if cls in (isa.ALU, isa.ALU64):
-        return _with(state, insn.dst, _alu(insn, state))
-    if insn.dst == isa.REG_PARAMS and isa.is_stack_arg_store(insn.code, insn.dst, insn.off):
-        return state
-    if insn.src == isa.REG_PARAMS and isa.is_stack_arg_load(insn.code, insn.src, insn.off):
-        return _with(state, insn.dst, None)
-    if cls == isa.LDX:
-        return _with(state, insn.dst, _loaded(env, insn, state[insn.src]))
-    if cls == isa.LD:
-        if insn.mode in (isa.ABS, isa.IND):
-            return (None,) * 6 + state[6:]
-        return _with(state, insn.dst, _immediate(env, at, insn)) if insn.code == isa.LD_IMM64 else state
-    if insn.code == isa.OP_CALL:
-        return (None,) * 6 + state[6:]
-    if cls == isa.STX and insn.mode == isa.ATOMIC:
-        if insn.imm == isa.LOAD_ACQ:
-            return _with(state, insn.dst, None)
-        if insn.imm & isa.FETCH and insn.imm != isa.STORE_REL:
-            return _with(state, isa.R0 if insn.imm == isa.CMPXCHG else insn.src, None)
-    return state
+# ---- what an instruction does to what the registers hold
+
+_Step = Callable[["Env", int, Insn, list[Held]], None]
 
 
-def _with(state: State, reg: int, held: Held) -> State:
-    if state[reg] == held:
-        return state
-    return (*state[:reg], held, *state[reg + 1 :])
+def _nothing(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+    """Stores, jumps: no register changes."""
 
 
-def _alu(insn: Insn, state: State) -> Held:
-    dst = state[insn.dst]
-    held = _ALU.get(insn.op | insn.code & isa.X, _unknown)(
-        insn, dst, state[insn.src] if insn.code & isa.X else None
-    )
-    if held is None or insn.cls == isa.ALU64:
-        return held
-    return (CONST, held[1] & isa.U32, 0) if held[0] == CONST else None
+def _call(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+    del env, at, insn
+    held[:6] = (None,) * 6
+
+
+def _wide(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+    held[insn.dst] = _immediate(env, at, insn)
+
+
+def _load(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+    del at
+    is_arg = isa.is_stack_arg_load(insn.code, insn.src, insn.off)
+    held[insn.dst] = None if is_arg else _loaded(env, insn, held[insn.src])
+
+
+def _atomic(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+    del env, at
+    if insn.imm == isa.LOAD_ACQ:
+        held[insn.dst] = None
+    elif insn.imm & isa.FETCH and insn.imm != isa.STORE_REL:
+        held[isa.R0 if insn.imm == isa.CMPXCHG else insn.src] = None
+
+
+def _alu_step(code: int) -> _Step:
+    compute = _ALU.get(code & (isa.OP_MASK | isa.X), _unknown)
+    from_register, is64 = bool(code & isa.X), code & isa.CLASS_MASK == isa.ALU64
+
+    def step(env: "Env", at: int, insn: Insn, held: list[Held]) -> None:
+        del env, at
+        new = compute(insn, held[insn.dst], held[insn.src] if from_register else None)
+        if not is64 and new is not None:
+            new = (CONST, new[1] & isa.U32, 0) if new[0] == CONST else None
+        held[insn.dst] = new
+
+    return step
 
 
 def _unknown(insn: Insn, dst: Held, src: Held) -> Held:
@@ -149,6 +160,23 @@ _ALU: Final[dict[int, Callable[[Insn, Held, Held], Held]]] = {
 }
 
 
+def _step(code: int) -> _Step:
+    cls, mode = code & isa.CLASS_MASK, code & isa.MODE_MASK
+    if cls in (isa.ALU, isa.ALU64):
+        return _alu_step(code)
+    if cls == isa.LDX:
+        return _load
+    if cls == isa.STX and mode == isa.ATOMIC:
+        return _atomic
+    if code == isa.LD_IMM64:
+        return _wide
+    clobbers = code == isa.OP_CALL or (cls == isa.LD and mode in (isa.ABS, isa.IND))
+    return _call if clobbers else _nothing
+
+
+_STEPS: Final = tuple(_step(code) for code in range(256))
+
+
 def _immediate(env: "Env", at: int, insn: Insn) -> Held:
     high = env.insns[at + 1].imm
     if insn.src == 0:
@@ -200,10 +228,16 @@ def known32(state: State, reg: int) -> int | None:
     return held[1] if held is not None and held[0] == CONST and held[1] <= isa.U32 else None
 
 
-def prune_dead_branches(insns: Sequence[Insn], states: Sequence[State]) -> tuple[Insn, ...]:
-    """The program with decided jumps as plain ones, to their target or to the next instruction."""
-    out = list(insns)
-    for at, insn in enumerate(insns):
+def prune_dead_branches(
+    insns: Sequence[Insn], states: Sequence[State], points: Iterable[int]
+) -> tuple[Insn, ...]:
+    """The program with decided jumps as plain ones, to their target or to the next instruction.
+
+    states: what `compute_const_regs` found. points: where jumps may be.
+    """
+    folded: dict[int, Insn] = {}
+    for at in points:
+        insn = insns[at]
         if insn.cls not in (isa.JMP, isa.JMP32) or insn.op not in _TAKEN:
             continue
         dst = known32(states[at], insn.dst)
@@ -212,5 +246,5 @@ def prune_dead_branches(insns: Sequence[Insn], states: Sequence[State]) -> tuple
             continue
         if insn.cls == isa.JMP32:
             dst, src = isa.sext(dst, 32) & isa.U64, isa.sext(src, 32) & isa.U64
-        out[at] = Insn(isa.OP_JA, 0, 0, insn.off if _TAKEN[insn.op](dst, src) else 0, 0)
-    return tuple(out)
+        folded[at] = Insn(isa.OP_JA, 0, 0, insn.off if _TAKEN[insn.op](dst, src) else 0, 0)
+    return tuple(folded.get(at, insn) for at, insn in enumerate(insns)) if folded else tuple(insns)

@@ -41,41 +41,45 @@ class Trimmed:
 
 
 class _Node:
-    """One slot of the draft: its instruction, and where it jumps or refers to."""
+    """One slot that leads somewhere: its instruction, and where it jumps or refers to."""
 
-    __slots__ = ("index", "insn", "live", "target")
+    __slots__ = ("index", "insn", "target")
 
-    def __init__(self, index: int, insn: Insn, target: int | None) -> None:
+    def __init__(self, index: int, insn: Insn, target: int) -> None:
         self.index = index
         self.insn = insn
         self.target = target
-        self.live = True
 
 
-def trim(insns: Sequence[Insn], seen: Sequence[bool]) -> Trimmed:
+def trim(insns: Sequence[Insn], seen: Sequence[bool], points: Sequence[int]) -> Trimmed:
     """The program with only what was seen. seen: one entry a slot; the second slot of an ld_imm64 follows its first.
 
-    A conditional jump with a side that was never taken becomes a jump, or nothing.
+    A conditional jump with a side that was never taken becomes a jump, or nothing. points: as of `find_points`.
     """
-    nodes = _nodes(insns)
-    live = _live_slots(insns, seen)
-    for node in nodes:
+    nodes = _nodes(insns, points)
+    live = _live_slots(insns, seen, points)
+    dead = [at for at, is_live in enumerate(live) if not is_live]
+    for node in nodes if dead else ():
         _hard_wire(node, live)
-        node.live = live[node.index]
-    dead = [node.index for node in nodes if not node.live]
-    _remove_nops(nodes)
-    nops = [(node.index, 1) for node in nodes if not node.live and live[node.index]]
+    nops = _remove_nops(nodes, live)
+    size = len(insns)
+    if not dead and not nops:
+        return Trimmed(tuple(insns), tuple(range(size)), tuple(range(size)), ())
     place, count = [], 0
-    for node in nodes:
+    for is_live in live:
         place.append(count)
-        count += node.live
+        count += is_live
     place.append(count)
-    kept = [node for node in nodes if node.live]
+    new = list(insns)
+    for node in nodes:
+        if live[node.index]:
+            new[node.index] = _aimed(node, place)
+    kept = [at for at, is_live in enumerate(live) if is_live]
     return Trimmed(
-        tuple(_aimed(node, place) for node in kept),
-        tuple(node.index for node in kept),
+        tuple(new[at] for at in kept),
+        tuple(kept),
         tuple(place[:-1]),
-        (*_pieces(dead), *nops),
+        (*_pieces(dead), *((at, 1) for at in nops)),
     )
 
 
@@ -90,32 +94,28 @@ def _pieces(slots: Sequence[int]) -> list[tuple[int, int]]:
     return out
 
 
-def _live_slots(insns: Sequence[Insn], seen: Sequence[bool]) -> list[bool]:
-    live = [bool(one) for one in seen]
-    for at, insn in enumerate(insns[:-1]):
-        if insn.code == isa.LD_IMM64:
+def _live_slots(insns: Sequence[Insn], seen: Sequence[bool], points: Sequence[int]) -> list[bool]:
+    live = list(seen)
+    for at in points:
+        if insns[at].code == isa.LD_IMM64:
             live[at + 1] = live[at]
     return live
 
 
-def _nodes(insns: Sequence[Insn]) -> list[_Node]:
-    nodes: list[_Node] = []
-    second = False
-    for at, insn in enumerate(insns):
-        target = None
-        if not second and insn.code & isa.CLASS_MASK in (isa.JMP, isa.JMP32, isa.LD):
-            if is_bpf_call(insn) or is_func_ref(insn):
-                target = at + insn.imm + 1
-            elif is_jump(insn):
-                target = jump_target(insns, at)
-        second = not second and insn.code == isa.LD_IMM64
-        nodes.append(_Node(at, insn, target))
+def _nodes(insns: Sequence[Insn], points: Sequence[int]) -> list[_Node]:
+    nodes = []
+    for at in points:
+        insn = insns[at]
+        if is_bpf_call(insn) or is_func_ref(insn):
+            nodes.append(_Node(at, insn, at + insn.imm + 1))
+        elif is_jump(insn):
+            nodes.append(_Node(at, insn, jump_target(insns, at)))
     return nodes
 
 
 def _hard_wire(node: _Node, live: Sequence[bool]) -> None:
     """A conditional jump of which one side is dead goes to the other."""
-    if node.target is None or not is_jump(node.insn) or node.insn.op == isa.JA or not live[node.index]:
+    if not is_jump(node.insn) or node.insn.op == isa.JA or not live[node.index]:
         return
     if not live[node.index + 1]:
         node.insn = Insn(isa.OP_JA)
@@ -123,32 +123,45 @@ def _hard_wire(node: _Node, live: Sequence[bool]) -> None:
         node.insn, node.target = Insn(isa.OP_JA), node.index + 1
 
 
-def _remove_nops(nodes: Sequence[_Node]) -> None:
-    """Jumps that go to the next slot that stays. Removing one makes a may_goto before it such a jump, too."""
-    kept = [node for node in nodes if node.live]
+def _remove_nops(nodes: Sequence[_Node], live: list[bool]) -> list[int]:
+    """Jumps that go to the next slot that stays, in order. Removing one makes a may_goto before it such a jump, too."""
+    removed = []
     at = 0
-    while at < len(kept):
-        node = kept[at]
-        following = kept[at + 1].index if at + 1 < len(kept) else len(nodes)
-        if not _is_nop(node, following):
+    while at < len(nodes):
+        node = nodes[at]
+        if not live[node.index] or not _is_nop(node, _next_live(live, node.index)):
             at += 1
             continue
-        node.live = False
-        del kept[at]
-        if node.insn.code == isa.OP_MAY_GOTO and at:
-            at -= 1
+        live[node.index] = False
+        removed.append(node.index)
+        if node.insn.code == isa.OP_MAY_GOTO:
+            at = _live_before(nodes, live, at)
+    return sorted(removed)
+
+
+def _next_live(live: Sequence[bool], at: int) -> int:
+    """The slot behind `at` that is next to stay, or where the program ends."""
+    at += 1
+    while at < len(live) and not live[at]:
+        at += 1
+    return at
+
+
+def _live_before(nodes: Sequence[_Node], live: Sequence[bool], at: int) -> int:
+    """The node that is directly in front of node `at`, where nothing but what goes lies between them; else `at`."""
+    before = at - 1
+    while before >= 0 and not live[nodes[before].index]:
+        before -= 1
+    adjoining = before >= 0 and _next_live(live, nodes[before].index) > nodes[at].index
+    return before if adjoining else at
 
 
 def _is_nop(node: _Node, following: int) -> bool:
     """Whether a `goto` or `may_goto` leads to the slot that follows it anyway."""
-    if node.target is None or node.insn.code not in (isa.OP_JA, isa.OP_MAY_GOTO):
-        return False
-    return node.index < node.target <= following
+    return node.insn.code in (isa.OP_JA, isa.OP_MAY_GOTO) and node.index < node.target <= following
 
 
 def _aimed(node: _Node, place: Sequence[int]) -> Insn:
-    if node.target is None:
-        return node.insn
     insn, distance = node.insn, place[node.target] - place[node.index] - 1
     if is_bpf_call(insn) or is_func_ref(insn) or insn.code == isa.OP_GOTOL:
         return Insn(insn.code, insn.dst, insn.src, insn.off, distance)

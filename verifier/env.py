@@ -121,10 +121,9 @@ class Env:
         self.prev_insn_idx = -1
         self.insn: Insn = program.insns[0]
         self.pending: list[Pending] = []
-        self.explored: list[list[VState]] = [[] for _ in program.insns]
+        self.explored: dict[int, list[VState]] = {}
         self.visits: dict[Chain, Visit] = {}
         self.live_stack: Any = None
-        self.steps: list[tuple[int, int, int] | None] = []
         self.runs: Runs | None = None
         self.id_gen = 0
         self.insn_processed = 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _STX_DW: Final = isa.STX | isa.MEM | isa.DW
 _LDX_DW: Final = isa.LDX | isa.MEM | isa.DW
+_SPILL_AND_FILL: Final = frozenset({_STX_DW, _LDX_DW})
 _NOP: Final = Insn(isa.OP_JA)
 _CALLER_SAVED: Final = 0b11_1111
 # helpers that calls are replaced by a few instructions on x86-64: get_smp_processor_id, get_current_task, ..._btf
@@ -30,6 +31,8 @@ def mark_fastcall_patterns(env: "Env", targets: Collection[int]) -> None:
 
     targets: instructions that something jumps to. A pattern counts as far as nobody enters it behind its first spill.
     """
+    if _SPILL_AND_FILL - {insn.code for insn in env.insns}:
+        return
     for info in env.subprogs:
         function = info.function
         lowest = 0
@@ -39,7 +42,7 @@ def mark_fastcall_patterns(env: "Env", targets: Collection[int]) -> None:
                 lowest = min(lowest, insn.off)
         if lowest == 0:
             continue
-        for at in range(function.start, function.end):
+        for at in env.layout.points_of(function):
             insn = env.insns[at]
             if insn.code == isa.OP_CALL and insn.src != isa.PSEUDO_CALL:
                 _mark_pattern(env, info, at, lowest, targets)
@@ -106,15 +109,14 @@ def remove_spills(env: "Env") -> None:
 
     A pattern whose call is no fastcall, in the same function, keeps the stack as it is.
     """
+    found = [at for at in env.layout.points if env.aux[at].fastcall_spills_num]
+    if not found:
+        return
     insns = list(env.insns)
-    for info in env.subprogs:
-        function = info.function
-        found = False
-        for at in range(function.start, function.end):
-            pairs = env.aux[at].fastcall_spills_num
-            for i in range(1, pairs + 1):
-                insns[at - i] = insns[at + i] = _NOP
-            found |= pairs > 0
-        if found and not info.keep_fastcall_stack:
+    for at in found:
+        for i in range(1, env.aux[at].fastcall_spills_num + 1):
+            insns[at - i] = insns[at + i] = _NOP
+        info = env.subprogs[env.layout.at(at).index]
+        if not info.keep_fastcall_stack:
             info.stack_depth = -info.fastcall_stack_off
     env.insns = insns

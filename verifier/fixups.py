@@ -10,7 +10,6 @@ items are laid out and all distances computed. A jump to a rewritten instruction
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from bpf import isa
 from bpf.insn import Insn
@@ -22,7 +21,7 @@ from verifier.deadcode import Trimmed, trim
 from verifier.divmod import patch_division
 from verifier.facts import Facts
 from verifier.refused import Refused
-from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, is_jump, jump_target
+from verifier.subprogs import TAIL_CALL, Layout, find_points, is_bpf_call, is_func_ref, is_jump, jump_target
 
 TIMED_MAY_GOTO = "arch_bpf_timed_may_goto"
 MAY_GOTO_STACK = 16  # bytes: rounds left, and the time of the start above it
@@ -49,7 +48,8 @@ class Item:
     symbol: str = ""
 
 
-# Instructions that nothing is put in the place of, but for those that find their memory in another way.
+# Instructions that nothing is put in the place of, but for those that find their memory in another way. Of moves the
+# offset tells.
 _MOVE = isa.ALU64 | isa.MOV | isa.X
 _PLAIN = frozenset(
     code
@@ -61,11 +61,6 @@ _PLAIN = frozenset(
     )
     or (code & isa.CLASS_MASK in (isa.LDX, isa.ST, isa.STX) and code & isa.MODE_MASK in (isa.MEM, isa.MEMSX))
 )
-
-
-@lru_cache(1 << 14)
-def _as_it_is(insn: Insn) -> tuple[Item, ...]:
-    return (Item(insn),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +89,8 @@ def rewrite(program: Program, layout: Layout, facts: Facts) -> Rewritten:
 
     layout: the program's functions as they were verified. Functions without live code are gone afterwards.
     """
-    trimmed = trim(facts.insns, facts.seen)
-    draft = _Draft(program, layout, facts, trimmed)
-    insns = trimmed.insns
-    items: list[Sequence[Item]] = []
-    at = 0
-    while at < len(insns):
-        if insns[at].code == isa.LD_IMM64:
-            items += [(draft.reference(at),), (Item(insns[at + 1]),)]
-            at += 1
-        else:
-            items.append(draft.items(at))
-        at += 1
-    return draft.lay_out(items)
+    trimmed = trim(facts.insns, facts.seen, find_points(facts.insns))
+    return _Draft(program, layout, facts, trimmed).lay_out()
 
 
 class _Draft:
@@ -118,20 +102,18 @@ class _Draft:
         self.trimmed = trimmed
         self.facts = facts
         self.kept = [f for f in layout.functions if any(facts.seen[f.start : f.end])]
-        place = (*trimmed.place, len(trimmed.insns))
-        self.layout = Layout([replace(f, start=place[f.start], end=place[f.end]) for f in self.kept])
+        self.layout = layout
+        if trimmed.removed:
+            place = (*trimmed.place, len(trimmed.insns))
+            self.layout = Layout(
+                [replace(f, start=place[f.start], end=place[f.end]) for f in self.kept], layout.points
+            )
         self.numbers = {f.index: number for number, f in enumerate(self.kept)}
-        new = {old: at for at, old in enumerate(trimmed.origin)}
-        used = [
-            ref
-            for ref in sorted(program.kfuncs, key=lambda ref: ref.insn)
-            if ref.insn in new and program.insns[ref.insn].src == isa.PSEUDO_KFUNC_CALL
-        ]
-        self.kfuncs = tuple(used)
-        self.refs = {new[ref.insn]: index for index, ref in enumerate(used)}
-        self.loops = {new[at]: callback for at, callback in facts.loop_inline.items() if at in new}
+        self.kfuncs = self._used_kfuncs()
+        self.refs = {trimmed.place[ref.insn]: index for index, ref in enumerate(self.kfuncs)}
+        self.loops = self._by_place(facts.loop_inline)
         self.first = {f.index: f.start for f in layout.functions}
-        self.map_of_call = {new[at]: index for at, index in facts.map_of_call.items() if at in new}
+        self.map_of_call = self._by_place(facts.map_of_call)
         self.inlined: set[int] = set()
         tracing = program.prog_type == "tracing" and program.expected_attach_type < len(ATTACH_NAMES)
         self.attach = ATTACH_NAMES[program.expected_attach_type] if tracing else ""
@@ -141,8 +123,40 @@ class _Draft:
             facts.depths[f.index] + (inline.loop_extra(facts.depths[f.index]) if number in looping else 0)
             for number, f in enumerate(self.kept)
         ]
-        timed = {self._number(a) for a, insn in enumerate(trimmed.insns) if insn.code == isa.OP_MAY_GOTO}
+        self.special = self._special()
+        timed = {self._number(at) for at in self.special if self.insns[at].code == isa.OP_MAY_GOTO}
         self.extra = tuple(MAY_GOTO_STACK if number in timed else 0 for number in range(len(self.kept)))
+
+    def _stays(self, at: int) -> bool:
+        """Whether slot `at` of the verified program was not trimmed."""
+        place = self.trimmed.place[at]
+        return place < len(self.insns) and self.trimmed.origin[place] == at
+
+    def _used_kfuncs(self) -> tuple[KfuncRef, ...]:
+        insns = self.program.insns
+        return tuple(
+            ref
+            for ref in sorted(self.program.kfuncs, key=lambda ref: ref.insn)
+            if ref.insn < len(insns)
+            and insns[ref.insn].src == isa.PSEUDO_KFUNC_CALL
+            and self._stays(ref.insn)
+        )
+
+    def _by_place(self, known: Mapping[int, int]) -> dict[int, int]:
+        """What is known of slots of the verified program, by those of the trimmed one."""
+        return {self.trimmed.place[at]: value for at, value in known.items() if self._stays(at)}
+
+    def _special(self) -> list[int]:
+        """Slots of the trimmed program that something may be put in the place of; all others stay as they are."""
+        special = [
+            at
+            for at, insn in enumerate(self.insns)
+            if insn.code not in _PLAIN and (insn.code != _MOVE or insn.off == isa.OFF_ADDR_SPACE_CAST)
+        ]
+        elsewhere = self.facts.probed | self.facts.in_arena
+        if not elsewhere:
+            return special
+        return sorted({*special, *(at for at, old in enumerate(self.trimmed.origin) if old in elsewhere)})
 
     def _number(self, at: int) -> int:
         """The number, among those that are left, of the function that slot `at` lies in."""
@@ -163,17 +177,12 @@ class _Draft:
             return self.trimmed.place[target]
         return self.trimmed.lands(self.trimmed.origin[at], target)
 
-    def _stays(self, insn: Insn, origin: int) -> bool:
-        """Whether an instruction is one of those that hardly any is put in the place of, and stays."""
-        plain = insn.code in _PLAIN or (insn.code == _MOVE and insn.off != isa.OFF_ADDR_SPACE_CAST)
-        return plain and origin not in self.facts.probed and origin not in self.facts.in_arena
-
     def items(self, at: int) -> Sequence[Item]:
         """What slot `at` of the trimmed program becomes."""
         insn = self.insns[at]
+        if insn.code == isa.LD_IMM64:
+            return (self.reference(at),)
         origin = self.trimmed.origin[at]
-        if self._stays(insn, origin):
-            return _as_it_is(insn)
         division = patch_or_none(insn)
         if division is not None:
             return division
@@ -235,33 +244,45 @@ class _Draft:
             self.inlined.add(self.trimmed.origin[at])
         return tuple(Item(p.insn, callback if p.callback else None, p.symbol) for p in pieces)
 
-    def lay_out(self, items: Sequence[Sequence[Item]]) -> Rewritten:
+    def lay_out(self) -> Rewritten:
         """Places prefixes and items; jumps go behind a function's prefix, calls in front of it."""
         prefixes = {
             f.start: _may_goto_prologue(self.depths[number] + MAY_GOTO_STACK)
             for number, f in enumerate(self.layout.functions)
             if self.extra[number]
         }
+        insns: list[Insn] = []
+        old: list[int] = []  # slot of the trimmed program that each comes from
         place: list[int] = []
-        entries: dict[int, int] = {}
-        flat: list[tuple[int, Item]] = []
-        for old, some in enumerate(items):
-            entries[old] = len(flat)
-            flat += [(old, item) for item in prefixes.get(old, ())]
-            place.append(len(flat))
-            flat += [(old, item) for item in some]
-        place.append(len(flat))
-        if self.trimmed.removed:
-            entries.update((len(items) + more, len(flat) + more) for more in range(len(self.program.insns)))
-        self._check_functions(flat, entries)
-        insns = tuple(_aimed(item, at, old, place, entries) for at, (old, item) in enumerate(flat))
+        items: dict[int, Item] = {}  # those that are aimed at something or have a symbol, by their new slot
+        copied = 0
+        for at in sorted({*self.special, *prefixes}) if prefixes else self.special:
+            place += range(len(insns), len(insns) + at - copied)
+            insns += self.insns[copied:at]
+            old += range(copied, at)
+            copied = at + 1
+            prefix = prefixes.get(at, ())
+            place.append(len(insns) + len(prefix))
+            for item in (*prefix, *self.items(at)):
+                if item.target is not None or item.symbol:
+                    items[len(insns)] = item
+                insns.append(item.insn)
+                old.append(at)
+        place += range(len(insns), len(insns) + len(self.insns) - copied + 1)
+        insns += self.insns[copied:]
+        old += range(copied, len(self.insns))
+        entries = _Entries(place, prefixes)
+        self._check_functions(items, old, entries)
+        for at, item in items.items():
+            insns[at] = _aimed(item, at, old[at], place, entries)
+        origin = self.trimmed.origin
         return Rewritten(
-            insns,
-            tuple(self.trimmed.origin[old] for old, _ in flat),
-            {at: item.symbol for at, (_, item) in enumerate(flat) if item.symbol},
-            tuple(place[new] for new in self.trimmed.place),
+            tuple(insns),
+            tuple(origin[at] for at in old) if self.trimmed.removed else tuple(old),
+            {at: item.symbol for at, item in items.items() if item.symbol},
+            tuple(place[new] for new in self.trimmed.place) if self.trimmed.removed else tuple(place[:-1]),
             tuple(f.index for f in self.kept),
-            tuple(entries[f.start] for f in self.layout.functions),
+            tuple(entries.of(f.start) for f in self.layout.functions),
             tuple(depth + more for depth, more in zip(self.depths, self.extra, strict=True)),
             self.kfuncs,
             frozenset(self.inlined),
@@ -269,18 +290,33 @@ class _Draft:
             self.facts.converted,
         )
 
-    def _check_functions(self, flat: Sequence[tuple[int, Item]], entries: Mapping[int, int]) -> None:
+    def _check_functions(self, items: Mapping[int, Item], old: Sequence[int], entries: "_Entries") -> None:
         """What leads to a function that is gone leads to the next one, or to none; there the kernel trips.
 
         bpf_jit_subprogs: find_subprog fails. A program of one function does not get there.
         """
         starts = {f.start for f in self.layout.functions}
-        for old, item in flat if len(self.kept) > 1 else ():
+        for at, item in items.items() if len(self.kept) > 1 else ():
             if item.target is None or item.target in starts:
                 continue
             if is_bpf_call(item.insn) or is_func_ref(item.insn):
-                message = f"verifier bug: No program to jit at insn {entries[item.target]} (subprog < 0)"
-                raise Refused("EFAULT", message, insn=self.trimmed.origin[old])
+                message = f"verifier bug: No program to jit at insn {entries.of(item.target)} (subprog < 0)"
+                raise Refused("EFAULT", message, insn=self.trimmed.origin[old[at]])
+
+
+class _Entries:
+    """Where calls go: in front of a function's prefix, if it has one. place: where jumps go, and the new end."""
+
+    def __init__(self, place: Sequence[int], prefixes: Mapping[int, Sequence[Item]]) -> None:
+        self._place = place
+        self._prefixes = prefixes
+
+    def of(self, slot: int) -> int:
+        """Where slot `slot` of the trimmed program begins; slots behind its end are as far behind the new one's."""
+        beyond = slot - (len(self._place) - 1)
+        if beyond >= 0:
+            return self._place[-1] + beyond
+        return self._place[slot] - len(self._prefixes.get(slot, ()))
 
 
 def _is_swap32(insn: Insn) -> bool:
@@ -338,13 +374,13 @@ def _may_goto_prologue(depth: int) -> Sequence[Item]:
     )
 
 
-def _aimed(item: Item, at: int, old: int, place: Sequence[int], entries: Mapping[int, int]) -> Insn:
+def _aimed(item: Item, at: int, old: int, place: Sequence[int], entries: _Entries) -> Insn:
     """The instruction of `item` with the distance to its target."""
     insn = item.insn
     if item.target is None:
         return insn
     if is_bpf_call(insn) or is_func_ref(insn):
-        return Insn(insn.code, insn.dst, insn.src, insn.off, entries[item.target] - at - 1)
+        return Insn(insn.code, insn.dst, insn.src, insn.off, entries.of(item.target) - at - 1)
     distance = place[item.target] - at - 1
     if insn.code == isa.OP_GOTOL:
         return Insn(insn.code, insn.dst, insn.src, insn.off, distance)

@@ -12,7 +12,7 @@ from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from verifier import calls
 from verifier.kfuncs import THROW
-from verifier.subprogs import TAIL_CALL, Layout, is_bpf_call, is_func_ref, jump_target
+from verifier.subprogs import TAIL_CALL, Function, Layout, is_bpf_call, is_func_ref, jump_target
 
 if TYPE_CHECKING:
     from verifier.env import Env
@@ -36,71 +36,87 @@ class Flow:
     """Successors of every instruction, and orders.
 
     succ: in the kernel's order, fall-through first; calls return. postorder: for each function its instructions,
-    each behind its successors where there is no cycle.
+    each behind its successors where there is no cycle. forward: no instruction goes back, so that one pass in such an
+    order, or in that of the program, sees all there is to see. blocks: (first, last) of all stretches that are entered at
+    the first instruction only and left behind the last one only, in the order of the program.
     """
 
-    __slots__ = ("postorder", "succ")
+    __slots__ = ("blocks", "forward", "postorder", "succ")
 
     def __init__(self, insns: Sequence[Insn], layout: Layout, tables: Mapping[int, tuple[int, ...]]) -> None:
-        exits = [
-            max((at for at in range(f.start, f.end) if insns[at].code == isa.OP_EXIT), default=f.start)
-            for f in layout.functions
-        ]
-        self.succ: list[tuple[int, ...]] = []
-        for f in layout.functions:
-            table = tables.get(f.index, ())
-            self.succ += [_successors(insns, at, table, exits[f.index]) for at in range(f.start, f.end)]
-        self.postorder = [_postorder(self.succ, f.start) for f in layout.functions]
+        self.succ: list[tuple[int, ...]] = [(at + 1,) for at in range(len(insns))]
+        self.forward = True
+        entries = {f.start for f in layout.functions}
+        for at in layout.points:
+            some = self.succ[at] = _successors(insns, at, layout, tables)
+            entries.update(some)
+            if some and min(some) <= at:
+                self.forward = False
+        self.blocks = _blocks(sorted(entries), layout)
+        self.postorder = [_postorder(self.succ, layout, f.start) for f in layout.functions]
 
 
-def _successors(insns: Sequence[Insn], at: int, table: tuple[int, ...], exit_at: int) -> tuple[int, ...]:
+def _blocks(entries: Sequence[int], layout: Layout) -> list[tuple[int, int]]:
+    ends = (*entries[1:], layout.next_point(entries[-1]) + 1)
+    return [
+        (first, min(layout.next_point(first), behind - 1))
+        for first, behind in zip(entries, ends, strict=True)
+    ]
+
+
+def _successors(
+    insns: Sequence[Insn], at: int, layout: Layout, tables: Mapping[int, tuple[int, ...]]
+) -> tuple[int, ...]:
     """Bpf_insn_successors; what may leave the function from within also goes to its exit."""
     insn = insns[at]
-    cls = insn.code & isa.CLASS_MASK
-    if cls not in (isa.JMP, isa.JMP32):
-        if cls == isa.LD and insn.mode in (isa.ABS, isa.IND):
-            return (at + 1, exit_at)
-        return (at + (2 if insn.code == isa.LD_IMM64 else 1),)
-    if insn.op == isa.EXIT:
+    code = insn.code
+    if code == isa.OP_CALL:
+        tail_calls = insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL
+        return (at + 1, _exit_of(insns, layout.at(at))) if tail_calls else (at + 1,)
+    if code == isa.OP_EXIT:
         return ()
-    if insn.op == isa.CALL:
-        if insn.src == isa.HELPER_CALL and insn.imm == TAIL_CALL:
-            return (at + 1, exit_at)
-        return (at + 1,)
-    if insn.code == isa.OP_GOTOX:
-        return table
-    if insn.op == isa.JA:
-        return (jump_target(insns, at),)
-    return (at + 1, jump_target(insns, at))
+    if code == isa.LD_IMM64:
+        return (at + 2,)
+    if insn.cls == isa.LD:
+        return (at + 1, _exit_of(insns, layout.at(at)))
+    if code == isa.OP_GOTOX:
+        return tables.get(layout.at(at).index, ())
+    target = jump_target(insns, at)
+    return (target,) if insn.op == isa.JA else (at + 1, target)
 
 
-def _postorder(succ: Sequence[tuple[int, ...]], start: int) -> list[int]:
+def _exit_of(insns: Sequence[Insn], function: Function) -> int:
+    """The last exit of a function."""
+    found = (at for at in range(function.end - 1, function.start - 1, -1) if insns[at].code == isa.OP_EXIT)
+    return next(found, function.start)
+
+
+def _postorder(succ: Sequence[tuple[int, ...]], layout: Layout, start: int) -> list[int]:
+    """Instructions that follow each other up to the next point are met, and left, as one run."""
     order: list[int] = []
-    discovered = {start}
-    explored: set[int] = set()
-    stack = [start]
+    met = bytearray(len(succ))
+    met[start] = 1
+    stack: list[int | range] = [start]
     while stack:
-        top = stack[-1]
-        if top in explored:
-            order.append(top)
-            stack.pop()
+        top = stack.pop()
+        if isinstance(top, range):
+            order += top
             continue
-        for to in succ[top]:
-            if to not in discovered:
+        point = layout.next_point(top)
+        joined = met.find(1, top + 1, point + 1)
+        behind = joined if joined >= 0 else point + 1
+        met[top:behind] = b"\1" * (behind - top)
+        stack.append(range(behind - 1, top - 1, -1))
+        for to in succ[point] if joined < 0 else ():
+            if not met[to]:
+                met[to] = 1
                 stack.append(to)
-                discovered.add(to)
-        explored.add(top)
     return order
-
-
-def _no_way_back(env: "Env", succ: Sequence[tuple[int, ...]]) -> bool:
-    forward = all(to > at for at, some in enumerate(succ) for to in some)
-    return forward and not any(aux.calls_callback for aux in env.aux)
 
 
 def number_cycles(env: "Env", flow: Flow) -> None:
     """Gives the instructions of each cycle a number, InsnAux.scc (bpf_compute_scc)."""
-    if not _no_way_back(env, flow.succ):
+    if not flow.forward or any(env.aux[at].calls_callback for at in env.layout.points):
         _number_cycles(env, flow.succ)
 
 
@@ -147,15 +163,13 @@ def _number_cycles(env: "Env", succ: Sequence[tuple[int, ...]]) -> None:
 
 def mark_points(env: "Env", tables: Mapping[int, tuple[int, ...]]) -> None:
     """Where states are compared, where history is kept, what calls callbacks (visit_insn of bpf_check_cfg)."""
-    for at, insn in enumerate(env.insns):
-        cls = insn.code & isa.CLASS_MASK
-        if cls not in (isa.JMP, isa.JMP32, isa.LD):
-            continue
+    for at in env.layout.points:
+        insn = env.insns[at]
         if is_func_ref(insn) or is_bpf_call(insn):
             env.aux[at].prune_point = True
             _mark_both(env, at + (2 if insn.code == isa.LD_IMM64 else 1))
             _mark_both(env, at + insn.imm + 1)
-        elif cls != isa.LD:
+        elif insn.cls != isa.LD:
             _mark_jump(env, at, insn, tables)
 
 
@@ -204,8 +218,9 @@ def _mark_call(env: "Env", at: int, insn: Insn) -> None:
 
 def collect_effects(env: "Env", edges: Sequence[Sequence[calls.Edge]]) -> None:
     """Which functions may sleep, move packet data or throw, themselves or through what they call or name."""
-    for at, insn in enumerate(env.insns):
-        if not insn.is_call or insn.src == isa.PSEUDO_CALL:
+    for at in env.layout.points:
+        insn = env.insns[at]
+        if insn.code != isa.OP_CALL or insn.src == isa.PSEUDO_CALL:
             continue
         info = env.subprogs[env.layout.at(at).index]
         if insn.src == isa.HELPER_CALL:

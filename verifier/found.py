@@ -26,46 +26,25 @@ class InsnAux:
     arena_args: (argument 1..5, may be null) of a kfunc's arena pointers.
     """
 
-    __slots__ = (
-        "arena_args",
-        "calls_callback",
-        "dead_regs",
-        "fastcall_spills_num",
-        "force_checkpoint",
-        "in_fastcall",
-        "indirect_target",
-        "is_iter_next",
-        "jmp_point",
-        "live_regs",
-        "loop_inline",
-        "map_key",
-        "map_ptr",
-        "prune_point",
-        "ptr_type",
-        "scc",
-        "seen",
-        "zext_dst",
-    )
-
-    def __init__(self) -> None:
-        self.prune_point = False
-        self.jmp_point = False
-        self.force_checkpoint = False
-        self.calls_callback = False
-        self.is_iter_next = False
-        self.scc = 0
-        self.live_regs = 0
-        self.dead_regs: tuple[int, ...] = ()
-        self.indirect_target = False
-        self.zext_dst = False
-        self.seen = False
-        self.ptr_type = NOT_INIT
-        self.map_ptr: Any = None
-        self.map_key: Any = None
-        self.loop_inline: tuple[bool, int] | None = None
-        self.in_fastcall = False
-        self.fastcall_spills_num = 0
-        self.arena_args: tuple[tuple[int, bool], ...] = ()
+    # Defaults of the class: most instructions never have another value, and an object that holds nothing is made fast.
+    prune_point = False
+    jmp_point = False
+    force_checkpoint = False
+    calls_callback = False
+    is_iter_next = False
+    scc = 0
+    live_regs = 0
+    dead_regs: tuple[int, ...] = ()
+    indirect_target = False
+    zext_dst = False
+    seen = False
+    ptr_type = NOT_INIT
+    map_ptr: Any = None
+    map_key: Any = None
+    loop_inline: tuple[bool, int] | None = None
+    in_fastcall = False
+    fastcall_spills_num = 0
+    arena_args: tuple[tuple[int, bool], ...] = ()
 
 
 class SubprogInfo:

@@ -3,7 +3,7 @@
 Source: bpf_add_kfunc_call of kernel/bpf/verifier.c, btf_distill_func_proto of kernel/bpf/btf.c (B.5 of the rules).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bpf import isa
 from bpf.btf import Kind
@@ -17,14 +17,15 @@ from verifier.refused import Refused
 THROW = "bpf_throw"
 
 
-def resolve_kfuncs(program: Program) -> Mapping[int, FuncProto]:
-    """Prototype by instruction index of every kfunc call that names one.
+def resolve_kfuncs(program: Program, points: Sequence[int]) -> Mapping[int, FuncProto]:
+    """Prototype by instruction index of every kfunc call that names one. points: where calls may be.
 
     Raises Refused as the kernel would; InputError when a named kfunc has no prototype anywhere.
     """
     named = {ref.insn: ref for ref in program.kfuncs}
     protos: dict[int, FuncProto] = {}
-    for at, insn in enumerate(program.insns):
+    for at in points:
+        insn = program.insns[at]
         if insn.code != isa.OP_CALL or insn.src != isa.PSEUDO_KFUNC_CALL:
             continue
         ref = named.get(at)

@@ -4,7 +4,6 @@ Source: bpf_compute_live_registers of kernel/bpf/liveness.c; C.10 of the rules f
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
@@ -42,22 +41,27 @@ def num_params(env: "Env", at: int) -> int | None:
 def compute_live_registers(env: "Env", flow: Flow) -> None:
     """Sets InsnAux.live_regs, dead_regs and zext_dst of all instructions that can be reached."""
     live, behind = _live_halves(env.insns, flow, lambda at: num_params(env, at))
-    narrow = _narrow_writes(env.insns, behind)
-    for at, aux in enumerate(env.aux):
-        mask = (live[at] | live[at] >> _HIGH) & 0xFFFF
+    for halves, aux in zip(live, env.aux, strict=True):
+        mask = (halves | halves >> _HIGH) & 0xFFFF
         aux.live_regs = mask
         aux.dead_regs = _DEAD[mask & 0x3FF]
-        aux.zext_dst = at in narrow
+    for at in _narrow_writes(env.insns, behind):
+        env.aux[at].zext_dst = True
 
 
 def narrow_writes(insns: Sequence[Insn], flow: Flow) -> frozenset[int]:
     """Instructions that write 32 bits of a register whose upper half is read later, if any call reads r1 to r5."""
-    return _narrow_writes(insns, _live_halves(insns, flow, lambda _: None)[1])
+    return frozenset(_narrow_writes(insns, _live_halves(insns, flow, lambda _: None)[1]))
 
 
-def _narrow_writes(insns: Sequence[Insn], behind: Sequence[int]) -> frozenset[int]:
-    written = enumerate(map(_def32, insns))
-    return frozenset(at for at, reg in written if reg >= 0 and behind[at] >> _HIGH + reg & 1)
+def _narrow_writes(insns: Sequence[Insn], behind: Sequence[int]) -> list[int]:
+    found = []
+    for at, insn in enumerate(insns):
+        if insn.code in _MAY_BE_NARROW:
+            reg = _def32(insn)
+            if reg >= 0 and behind[at] >> _HIGH + reg & 1:
+                found.append(at)
+    return found
 
 
 def _live_halves(
@@ -67,10 +71,7 @@ def _live_halves(
 
     Bit r is the lower half of Rr, bit 16 + r the upper one.
     """
-    effects = [
-        _jump(insn, at, params) if insn.code == isa.OP_CALL else _known_effect(insn)
-        for at, insn in enumerate(insns)
-    ]
+    effects = _effects(insns, params)
     live = [0] * len(insns)
     behind = [0] * len(insns)
     order = [at for postorder in flow.postorder for at in postorder]
@@ -87,11 +88,23 @@ def _live_halves(
             before = out & ~define | use
             if before != live[at]:
                 live[at] = before
-                changed = True
+                changed = not flow.forward
     return live, behind
 
 
-@lru_cache(1 << 14)
+def _effects(insns: Sequence[Insn], params: Callable[[int], int | None]) -> list[tuple[int, int]]:
+    """Halves that each instruction reads and writes."""
+    effects = []
+    for at, insn in enumerate(insns):
+        operands = _OPERANDS[insn.code]
+        if operands is not None:
+            of_dst, of_src, written = operands
+            effects.append((of_dst << insn.dst | of_src << insn.src, written << insn.dst))
+        else:
+            effects.append(_jump(insn, at, params) if insn.code == isa.OP_CALL else _known_effect(insn))
+    return effects
+
+
 def _def32(insn: Insn) -> int:
     """The register of which an instruction writes the lower half only, -1 for none (bpf_insn_def32)."""
     match insn.cls:
@@ -118,7 +131,6 @@ def _fetched_into(insn: Insn) -> int:
     return insn.src if insn.imm & isa.FETCH else -1
 
 
-@lru_cache(1 << 14)
 def _known_effect(insn: Insn) -> tuple[int, int]:
     """Halves that an instruction reads and writes that is no call; what is not known reads all.
 
@@ -180,3 +192,24 @@ def _jump(insn: Insn, at: int, params: Callable[[int], int | None]) -> tuple[int
         return args * _WIDE, _CALLER_SAVED * _WIDE
     used = width << insn.dst
     return (used | width << insn.src if insn.code & isa.X else used), 0
+
+
+# Opcodes for which `_def32` may find a register; for byte swaps and atomic operations the immediate tells.
+_MAY_BE_NARROW: Final = frozenset(
+    code for code in range(256) for imm in (16, isa.CMPXCHG) if _def32(Insn(code, imm=imm)) >= 0
+)
+
+
+def _operands(code: int) -> tuple[int, int, int] | None:
+    """What an opcode reads of its dst and its src, and writes of its dst, as halves of r0; None if that is not all."""
+    cls, op = code & isa.CLASS_MASK, code & isa.OP_MASK
+    if cls in (isa.JMP, isa.JMP32) and op in (isa.CALL, isa.EXIT):
+        return None
+    if cls == isa.STX and code & isa.MODE_MASK == isa.ATOMIC:
+        return None
+    # r0 and r8: their halves lie apart
+    read, written = _known_effect(Insn(code, 0, 8))
+    return None if read == _ALL else (read & _WIDE, read >> 8 & _WIDE, written)
+
+
+_OPERANDS: Final = tuple(_operands(code) for code in range(256))

@@ -4,6 +4,7 @@ Source: kernel/bpf/liveness.c. A half is 4 bytes: bit 2 * spi is the one at the 
 2 * spi + 1 the lower. The result decides what verifier/clean.py forgets.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
@@ -27,7 +28,9 @@ _MAX_CALLS: Final = 10_000
 _CALLBACKS: Final = {181: (2, 3, 2), 164: (2, 3, 4), 180: (3, 4, 3), 209: (2, 3, 2)}
 
 
-_MEMORY = (isa.LDX, isa.STX, isa.ST)
+_RECORDED: Final = frozenset(
+    code for code in range(256) if code & isa.CLASS_MASK in (isa.LDX, isa.STX, isa.ST) or code == isa.OP_CALL
+)
 
 
 class Instance:
@@ -136,21 +139,29 @@ class LiveStack:
         if kept.done:
             instance = kept.fresh()
         self.analysed.add(instance.subprog)
-        states = self._track(entry, instance, parents)
-        for at in self.flow.postorder[instance.subprog]:
-            state = states[at - instance.start]
-            if state is not None and self.env.insns[at].code in (isa.OP_CALL, isa.LD_IMM64):
-                self._follow_call(at, state, instance, parents)
+        if self.env.verbose2 or self._may_hold_address(entry, instance):
+            states = self._track(entry, instance, parents)
+            for at in self.flow.postorder[instance.subprog]:
+                state = states[at - instance.start]
+                if state is not None and self.env.insns[at].code in (isa.OP_CALL, isa.LD_IMM64):
+                    self._follow_call(at, state, instance, parents)
         if kept is not instance:
             kept.merge(instance)
         self._solve(kept)
+
+    def _may_hold_address(self, entry: Places, instance: Instance) -> bool:
+        """Whether there may be any stack address in a function: if none comes in and r10 is not named, there is none."""
+        insns = self.env.insns[instance.start : instance.start + instance.size]
+        return any(map(fptrack.is_fp, entry)) or any(
+            insn.dst == isa.FP or insn.src == isa.FP for insn in insns
+        )
 
     def _track(
         self, entry: Places, instance: Instance, parents: tuple[Spills, ...]
     ) -> list[fptrack.State | None]:
         """States before each instruction, and what loads, stores and calls do to the stack (compute_subprog_args)."""
         env, start, depth = self.env, instance.start, instance.depth
-        first = (
+        first: Places = (
             NONE,
             *entry[1:6],
             *(NONE,) * 4,
@@ -163,7 +174,9 @@ class LiveStack:
         if env.verbose2:
             env.trace(f"subprog#{instance.subprog}: analyzing (depth {depth})...\n")
         order = self.flow.postorder[instance.subprog][::-1]
-        succ, insns = self.flow.succ, env.insns
+        succ = self.flow.succ
+        again = env.verbose2 or not self.flow.forward  # a log shows each round
+        transfer = self._transfer(context, first, clean=not any(map(fptrack.is_fp, entry)))
         stale = bytearray(instance.size)  # states that changed since they were looked at
         stale[0] = changed = True
         while changed:
@@ -174,15 +187,14 @@ class LiveStack:
                 if state is None or not (stale[at - start] or env.verbose2):
                     continue
                 stale[at - start] = False
-                out = fptrack.transfer(context, insns[at], state)
-                if env.verbose2:
-                    env.trace(prelog.transferred_text(env, at, state, out))
+                out = transfer(at, state)
                 for to in succ[at]:
                     old = states[to - start]
                     new = out if old is None else fptrack.join_states(old, out)
                     if new is not old:
                         states[to - start] = new
-                        stale[to - start] = changed = True
+                        stale[to - start] = True
+                        changed = again
                         if env.verbose2 and old is not None:
                             env.trace(prelog.joined_text(at, to, old, out))
         for at in order:
@@ -193,10 +205,29 @@ class LiveStack:
             env.trace(prelog.addresses_text(env, env.layout.functions[instance.subprog], states))
         return states
 
+    def _transfer(
+        self, context: Context, first: Places, *, clean: bool
+    ) -> Callable[[int, fptrack.State], fptrack.State]:
+        """What gives the state behind an instruction. clean: at the function's entry (`first`) only r10 is an address."""
+        env, insns = self.env, self.env.insns
+
+        def transfer(at: int, state: fptrack.State) -> fptrack.State:
+            insn = insns[at]
+            if clean and state[0] is first and insn.dst != isa.FP != insn.src:
+                return state  # there is nothing to move
+            out = fptrack.transfer(context, insn, state)
+            if env.verbose2:
+                env.trace(prelog.transferred_text(env, at, state, out))
+            return (first, out[1]) if out[0] == first else out
+
+        return transfer
+
     # ---- what an instruction reads and writes
 
     def _record(self, at: int, state: fptrack.State, instance: Instance) -> None:
         insn = self.env.insns[at]
+        if insn.code not in _RECORDED:
+            return
         places = state[0]
         if insn.code == isa.OP_CALL:
             if insn.src != isa.PSEUDO_CALL:
@@ -204,7 +235,7 @@ class LiveStack:
             if insn.src == isa.PSEUDO_CALL or self.env.aux[at].calls_callback:
                 self.site_spills[at] = state[1]
             return
-        if insn.code & isa.CLASS_MASK not in _MEMORY or isa.REG_PARAMS in (insn.dst, insn.src):
+        if isa.REG_PARAMS in (insn.dst, insn.src):
             return
         size = insn.size
         pointer = insn.src if insn.cls == isa.LDX else insn.dst
@@ -215,7 +246,9 @@ class LiveStack:
                 size = -size
             elif insn.imm == isa.LOAD_ACQ:
                 pointer = insn.src
-        self._record_access(at, fptrack.shifted(places[pointer], insn.off), size, instance)
+        track = places[pointer]
+        if track is not NONE:
+            self._record_access(at, fptrack.shifted(track, insn.off), size, instance)
 
     def _record_access(self, at: int, track: Track, size: int, instance: Instance) -> None:
         """size > 0: read, < 0: written, ANY: read up to the frame's end (record_stack_access)."""

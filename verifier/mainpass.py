@@ -93,8 +93,7 @@ def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> 
     env.visits.clear()
     if env.history is not None:
         env.history.forget(0)
-    for states in env.explored:
-        states.clear()
+    env.explored.clear()
 
 
 def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes through

@@ -7,7 +7,16 @@ Marks matter in checkpoints only (VState.parent and its parents), never in the c
 from typing import TYPE_CHECKING
 
 from bpf import isa
-from verifier.backtrack import ARG_REGS, Backtrack, NotTracked, Runs, regs_text, slots_text, step_back
+from verifier.backtrack import (
+    ARG_REGS,
+    Backtrack,
+    NotTracked,
+    Runs,
+    regs_text,
+    simple_step,
+    slots_text,
+    step_back,
+)
 from verifier.regs import SCALAR_VALUE, Reg
 from verifier.state import STACK_SPILL, FuncState, HistEntry, LinkedReg, Slot, VState
 
@@ -142,7 +151,7 @@ def _through_stretch(
 def _runs(env: "Env") -> Runs:
     """The program's runs, made when they are first asked for."""
     if env.runs is None:
-        env.runs = Runs(env.steps)
+        env.runs = Runs([simple_step(insn) for insn in env.insns])
     return env.runs
 
 

@@ -27,8 +27,8 @@ _HIT_LOOP: Final = 2
 
 def bucket(env: "Env", insn_idx: int) -> list[VState]:
     """The checkpoints that share a place in the kernel's hash table, oldest first (bpf_explored_state)."""
-    explored = env.explored
-    return explored[((insn_idx ^ env.cur_state.frames[-1].callsite) & isa.U32) % len(explored)]
+    place = ((insn_idx ^ env.cur_state.frames[-1].callsite) & isa.U32) % len(env.insns)
+    return env.explored.setdefault(place, [])
 
 
 def is_state_visited(env: "Env", insn_idx: int) -> bool:

@@ -56,21 +56,22 @@ class Structure:
 def find_structure(program: Program, progress: Progress) -> Structure:
     """All checks that need no path, in the kernel's order. Raises Refused; `progress` tells how far it came."""
     subprogs.check_func_info_records(program)
-    starts = subprogs.find_subprogs(program)
+    points = subprogs.find_points(program.insns)
+    starts = subprogs.find_subprogs(program, points)
     progress.notes = prelog.functions_text(starts)
     progress.starts = starts
-    functions = subprogs.check_subprogs(program.insns, starts)
+    functions = subprogs.check_subprogs(program.insns, starts, points)
     progress.functions = functions
-    layout = subprogs.describe(program, functions)
+    layout = subprogs.describe(program, functions, points)
     progress.functions = layout.functions
     resolve.check_insns(program)
     progress.resolved = True
-    kfuncs = resolve_kfuncs(program)
+    kfuncs = resolve_kfuncs(program, points)
     tables = cfg.jump_tables(program, layout)
+    flow = Flow(program.insns, layout, tables)
     cfg.check_cfg(program, layout, tables)
     load.check_sleepable(program)
     edges = calls.call_edges(program, layout)
-    flow = Flow(program.insns, layout, tables)
     calls.check_recursion(layout, calls.in_postorder(edges, flow.postorder))
     throwing = _throwing(layout, edges, kfuncs)
     graphs = tuple(
@@ -86,6 +87,8 @@ def _throwing(
 ) -> frozenset[int]:
     """Call instructions that may not come back because something below them throws."""
     throws = {at for at, proto in kfuncs.items() if proto.name == THROW}
+    if not throws:
+        return frozenset()
     functions = {layout.at(at).index for at in throws}
     for index in calls.callees_first(edges):
         if any(edge.target in functions for edge in edges[index]):
@@ -98,7 +101,8 @@ def check_unresolved_kfuncs(program: Program, structure: Structure, reached: Con
 
     reached: instructions that are known to be reached. Raises Refused.
     """
-    for at, insn in enumerate(program.insns):
+    for at in structure.layout.points:
+        insn = program.insns[at]
         if (
             insn.is_call
             and insn.src == isa.PSEUDO_KFUNC_CALL

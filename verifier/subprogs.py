@@ -4,7 +4,7 @@ Sources: add_subprogs and check_subprogs of kernel/bpf/verifier.c, kernel/bpf/ch
 kernel/bpf/btf.c. Everything here looks at instructions one by one; no path is followed.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -66,15 +66,24 @@ class Function:
 
 
 class Layout:
-    """All functions of a program, and which one an instruction belongs to."""
+    """All functions of a program, and which one an instruction belongs to. points: see `find_points`."""
 
-    def __init__(self, functions: Sequence[Function]) -> None:
+    def __init__(self, functions: Sequence[Function], points: Sequence[int]) -> None:
         self.functions = tuple(functions)
+        self.points = points
         self._starts = [f.start for f in self.functions]
 
     def at(self, insn: int) -> Function:
         """The function that instruction `insn` lies in."""
         return self.functions[bisect_right(self._starts, insn) - 1]
+
+    def next_point(self, insn: int) -> int:
+        """The first point from `insn` on; there is one, since functions end with one."""
+        return self.points[bisect_left(self.points, insn)]
+
+    def points_of(self, function: Function) -> Sequence[int]:
+        """The points of one function."""
+        return self.points[bisect_left(self.points, function.start) : bisect_left(self.points, function.end)]
 
     def starting_at(self, insn: int) -> Function:
         """The function whose first instruction is `insn`: the target of a call."""
@@ -100,6 +109,17 @@ _JUMPS: Final = frozenset(
     and code & isa.OP_MASK not in (isa.CALL, isa.EXIT)
     and code != isa.OP_GOTOX
 )
+
+
+# All jumps, calls, exits and ld_imm64s, but not the second slots of those.
+_POINTS: Final = frozenset(
+    code for code in range(1, 256) if code & isa.CLASS_MASK in (isa.JMP, isa.JMP32, isa.LD)
+)
+
+
+def find_points(insns: Sequence[Insn]) -> list[int]:
+    """The few instructions that do more than go on to the next slot, or refer to something: all that structure is about."""
+    return [at for at, insn in enumerate(insns) if insn.code in _POINTS]
 
 
 def is_jump(insn: Insn) -> bool:
@@ -133,14 +153,18 @@ def check_func_info_records(program: Program) -> None:
         previous = info.insn
 
 
-def find_subprogs(program: Program) -> list[int]:
-    """Sorted start indices: 0, all targets of calls and function addresses, and the exception callback."""
+def find_subprogs(program: Program, points: Sequence[int]) -> list[int]:
+    """Sorted start indices: 0, all targets of calls and function addresses, and the exception callback.
+
+    points: of the program, as `find_points` finds them.
+    """
     insns = program.insns
     starts = {0}
     exception_cb = _exception_callback(program)
     if exception_cb is not None:
         starts.add(exception_cb)
-    for at, insn in enumerate(insns):
+    for at in points:
+        insn = insns[at]
         if not is_bpf_call(insn) and not is_func_ref(insn):
             continue
         target = at + insn.imm + 1
@@ -181,13 +205,15 @@ def _exception_callback(program: Program) -> int | None:
     return starts[-1]
 
 
-def check_subprogs(insns: Sequence[Insn], starts: Sequence[int]) -> list[Function]:
+def check_subprogs(insns: Sequence[Insn], starts: Sequence[int], points: Sequence[int]) -> list[Function]:
     """Jumps stay inside their function, and no function runs into the next one."""
     functions = []
+    first = 0  # of the function's points
     for index, start in enumerate(starts):
         end = starts[index + 1] if index + 1 < len(starts) else len(insns)
         tail_call = ld_abs = False
-        for at in range(start, end):
+        behind = bisect_left(points, end, first)
+        for at in points[first:behind]:
             insn = insns[at]
             code = insn.code
             if code == isa.OP_CALL:
@@ -196,20 +222,21 @@ def check_subprogs(insns: Sequence[Insn], starts: Sequence[int]) -> list[Functio
                 ld_abs |= insn.mode in (isa.ABS, isa.IND)
             elif code in _JUMPS and not start <= (target := jump_target(insns, at)) < end:
                 raise Refused("EINVAL", f"jump out of range from insn {at} to {target}", insn=at)
+        first = behind
         if insns[end - 1].code not in (isa.OP_EXIT, isa.OP_JA, isa.OP_GOTOL, isa.OP_GOTOX):
             raise Refused("EINVAL", "last insn is not an exit or jmp", insn=end - 1)
         functions.append(Function(index, start, end, has_tail_call=tail_call, has_ld_abs=ld_abs))
     return functions
 
 
-def describe(program: Program, functions: Sequence[Function]) -> Layout:
+def describe(program: Program, functions: Sequence[Function], points: Sequence[int]) -> Layout:
     """Joins functions and func_info, with the checks of bpf_check_btf_info."""
     infos = program.func_info
     if not infos:
         for function in functions[1:]:
             _refuse_abnormal_return(function, "not allowed in subprogs without BTF")
         check_line_info(program, functions)
-        return Layout(functions)
+        return Layout(functions, points)
     if len(infos) != len(functions):
         raise Refused("EINVAL", "number of funcs in func_info doesn't match number of subprogs")
     assert program.btf is not None
@@ -226,7 +253,7 @@ def describe(program: Program, functions: Sequence[Function]) -> Layout:
             described = replace(described, is_exception_cb=True)
         named.append(described)
     check_line_info(program, named)
-    return Layout(named)
+    return Layout(named, points)
 
 
 def _refuse_abnormal_return(function: Function, why: str) -> None:
@@ -239,7 +266,7 @@ def _refuse_abnormal_return(function: Function, why: str) -> None:
 def _describe(btf: Btf, function: Function, type_id: int) -> Function:
     func = btf.types[type_id]
     proto = btf.types[func.type]
-    kinds = [btf.types[btf.resolve(param.type)].kind for param in proto.params]
+    kinds = [btf.types[btf.resolve(tid)].kind for tid in {param.type for param in proto.params}]
     return Function(
         function.index,
         function.start,

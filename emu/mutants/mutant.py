@@ -26,9 +26,6 @@ _REMEMBERED: Final = (
     "verifier.refine:_decisions",
     "verifier.compare:_numbers",
     "verifier.resolve:_sound",
-    "verifier.liveregs:_def32",
-    "verifier.liveregs:_known_effect",
-    "verifier.fixups:_as_it_is",
 )
 
 

@@ -13,7 +13,7 @@ from verifier.num import const
 from verifier.refused import Refused
 from verifier.regs import Reg
 from verifier.state import FuncState
-from verifier.subprogs import check_subprogs, describe, find_subprogs
+from verifier.subprogs import check_subprogs, describe, find_points, find_subprogs
 
 ARRAY = MapSpec("a", MapType.ARRAY, 4, 16, 1)
 
@@ -22,7 +22,8 @@ def make_env(prog: Program | None = None, *, maps: tuple[MapSpec, ...] = (ARRAY,
     """An Env that stands at instruction 0 with nothing in its registers but the frame pointer."""
     prog = prog or program("r0 = 0\nexit\n")
     prog = replace(prog, maps=maps or prog.maps)
-    layout = describe(prog, check_subprogs(prog.insns, find_subprogs(prog)))
+    points = find_points(prog.insns)
+    layout = describe(prog, check_subprogs(prog.insns, find_subprogs(prog, points), points), points)
     env = Env(prog, layout, {})
     env.cur_state.frames.append(FuncState(-1, 0, 0))
     env.enter_frame()

@@ -10,7 +10,7 @@ from bpf import codec, isa
 from bpf.insn import Insn
 from bpf.maps import MapSpec, MapType
 from bpf.program import Program
-from bpf.verified import Rejected
+from bpf.verified import Rejected, Verified
 from jit import compile_program
 from tests.verifier.kit import accepted, program, rejected
 from verifier import assume, verify
@@ -258,3 +258,20 @@ def test_compare_exchange_of_32_bits_clears_the_upper_half() -> None:
         "r0 = 0\n*(u32 *)(r10 - 4) = 1\nr0 = 2\nr3 = 1\nw0 = cmpxchg32_32(r10 - 4, w0, w3)\nexit"
     )
     assert verdict.insns[5] == Insn(isa.ALU | isa.MOV | isa.X, 0, 0, 0, 1)
+
+
+def test_the_address_of_a_per_cpu_value_becomes_this_cpus() -> None:
+    insns = (
+        Insn(isa.LD_IMM64, 7, isa.PSEUDO_MAP_VALUE),
+        Insn(0),
+        Insn(isa.ALU64 | isa.MOV, 0),
+        Insn(isa.OP_EXIT),
+    )
+    verdict = verify(Program("test", insns, maps=(MapSpec("m", MapType.PERCPU_ARRAY, 4, 8, 1),)))
+    assert isinstance(verdict, Verified)
+    assert verdict.insns == (
+        *insns[:2],
+        Insn(isa.ALU64 | isa.MOV | isa.X, 7, 7, isa.OFF_PERCPU),
+        *insns[2:],
+    )
+    assert verdict.origin == (0, 1, 1, 2, 3)

@@ -246,7 +246,7 @@ def test_a_decided_jump_goes_where_the_numbers_say(op: int, is32: bool, left: in
     width = 32 if is32 else 64
     cls = isa.JMP32 if is32 else isa.JMP
     state: tuple[Held, ...] = (None, (CONST, left, 0), *(None,) * 9)
-    out = prune_dead_branches([Insn(cls | op, 1, 0, 7, imm)], [state])
+    out = prune_dead_branches([Insn(cls | op, 1, 0, 7, imm)], [state], [0])
     is_signed, holds = _CONDITIONS[op]
     a, b = left & ((1 << width) - 1), imm & ((1 << width) - 1)
     taken = holds(isa.sext(a, width), isa.sext(b, width)) if is_signed else holds(a, b)
@@ -257,4 +257,4 @@ def test_a_decided_jump_goes_where_the_numbers_say(op: int, is32: bool, left: in
 def test_an_undecided_jump_stays(held: Held) -> None:
     insn = Insn(isa.JMP | isa.JEQ, 1, 0, 7, 5)
     state: tuple[Held, ...] = (None, held, *(None,) * 9)
-    assert prune_dead_branches([insn], [state]) == (insn,)
+    assert prune_dead_branches([insn], [state], [0]) == (insn,)
