@@ -109,12 +109,17 @@ class Relation:
         """
         while len(self._seen) < len(frames):
             self._seen.append(_Seen())
-        for number, (one, frame, seen) in enumerate(zip(frames, actual, self._seen, strict=False)):
-            if loose:
-                seen = _Seen()  # what is loose now may be bound soon, and was not looked at
-            found = self._registers(number, one, frame, actual, loose, seen) or self._stack(
-                number, one, frame, actual, loose, seen
-            )
+        for number, (one, frame) in enumerate(zip(frames, actual, strict=True)):
+            # what is loose now may be bound soon, and is not looked at
+            seen = _Seen() if loose else self._seen[number]
+            found = None
+            if one.regs != seen.regs or frame.regs != seen.words:
+                found = self._registers(number, one, frame, actual, loose, seen)
+            if found is None and (one.stack_args != seen.args or frame.out != seen.out):
+                found = self._arguments(number, one, frame, actual, loose, seen)
+            raw = bytes(frame.region.view[isa.MAX_STACK - 8 * len(one.stack) :])
+            if found is None and (one.stack != seen.stack or raw != seen.raw):
+                found = self._stack(number, one, raw, actual, loose, seen)
             if found is not None:
                 return found
         return None
@@ -128,27 +133,19 @@ class Relation:
         loose: frozenset[int],
         seen: "_Seen",
     ) -> Outside | None:
-        """Registers and outgoing stack arguments of one frame."""
-        if one.regs != seen.regs or frame.regs != seen.words:
-            at = -1
-            for reg, word, same, before in zip(one.regs, frame.regs, seen.regs, seen.words, strict=True):
-                at += 1
-                if (reg is same and word == before) or reg.type == NOT_INIT or at == isa.FP:
-                    continue  # the frame pointer never changes
-                if number * KEYS + at not in loose and not self.word(reg, word, actual):
-                    if word is None and at == 0 and self.may_tail_call:
-                        continue  # what a tail call that failed left; the interpreter stops whoever reads it
-                    return Outside(key_name(number * KEYS + at), word, reg_text(number, reg))
-            seen.regs, seen.words = one.regs, frame.regs[:]
-        if one.stack_args != seen.args or frame.out != seen.out:
-            for at, reg in enumerate(one.stack_args):
-                key = number * KEYS + ARGS + at
-                if reg.type != NOT_INIT and key not in loose and not self.word(reg, frame.out[at], actual):
-                    return Outside(key_name(key), frame.out[at], reg_text(number, reg))
-            seen.args, seen.out = one.stack_args, frame.out[:]
+        at = -1
+        for reg, word, same, before in zip(one.regs, frame.regs, seen.regs, seen.words, strict=True):
+            at += 1
+            if (reg is same and word == before) or reg.type == NOT_INIT or at == isa.FP:
+                continue  # the frame pointer never changes
+            if number * KEYS + at not in loose and not self.word(reg, word, actual):
+                if word is None and at == 0 and self.may_tail_call:
+                    continue  # what a tail call that failed left; the interpreter stops whoever reads it
+                return Outside(key_name(number * KEYS + at), word, reg_text(number, reg))
+        seen.regs, seen.words = one.regs, frame.regs[:]
         return None
 
-    def _stack(
+    def _arguments(
         self,
         number: int,
         one: FuncState,
@@ -157,11 +154,24 @@ class Relation:
         loose: frozenset[int],
         seen: "_Seen",
     ) -> Outside | None:
-        stack = one.stack
-        raw = bytes(frame.region.view[isa.MAX_STACK - 8 * len(stack) :])
-        if raw == seen.raw and stack == seen.stack:
-            return None
-        known, at = len(seen.stack), len(raw)
+        """Outgoing stack arguments."""
+        for at, reg in enumerate(one.stack_args):
+            key = number * KEYS + ARGS + at
+            if reg.type != NOT_INIT and key not in loose and not self.word(reg, frame.out[at], actual):
+                return Outside(key_name(key), frame.out[at], reg_text(number, reg))
+        seen.args, seen.out = one.stack_args, frame.out[:]
+        return None
+
+    def _stack(
+        self,
+        number: int,
+        one: FuncState,
+        raw: bytes,
+        actual: Sequence[Frame],
+        loose: frozenset[int],
+        seen: "_Seen",
+    ) -> Outside | None:
+        stack, known, at = one.stack, len(seen.stack), len(raw)
         for spi, slot in enumerate(stack):
             at -= 8
             types = slot.types

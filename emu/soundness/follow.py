@@ -5,7 +5,7 @@ concrete frames lie inside its frames; when none stays, the verifier was wrong. 
 checkpoint covers it, the checkpoint's own visit is the candidate from there on, and numbers may become loose.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from bpf import isa
 from bpf.insn import Insn
@@ -62,11 +62,11 @@ class Follower:
             self._begin()
             self.relation.forget()
             self._unit = frame.unit
-            following: Iterable[Candidate] = [(self.recorder.roots[0], NONE)]
+            following = [(self.recorder.roots[0], NONE)]
         elif frame.unit is not self._unit:
             return  # another program, after a tail call
         else:
-            following = list(self._following(frames))
+            following = self._following(frames)
         self._candidates = self._staying(frame.pc, following, frames)
         self._at, self._depth = frame.pc, depth
         self._waits = frame.waiting is not None
@@ -83,7 +83,7 @@ class Follower:
 
     # ---- what comes next
 
-    def _following(self, frames: Sequence[Frame]) -> Iterator[Candidate]:
+    def _following(self, frames: Sequence[Frame]) -> list[Candidate]:
         depth, at = len(frames), frames[-1].pc
         while self._outer and depth <= self._base:
             self._base, self._candidates = self._outer.pop()
@@ -93,24 +93,31 @@ class Follower:
         if depth > self._depth and _is_bpf_call(before) and at in self.recorder.roots:
             self._outer.append((self._base, self._candidates))
             self._base = depth - 1
-            yield self.recorder.roots[at], NONE
-            return
+            return [(self.recorder.roots[at], NONE)]
+        found: list[Candidate] = []
         for visit, loose in self._candidates:
             if loose:
                 loose = self._flowed(visit, loose, frames)
-            seen: set[int] = set()
-            yield from self._next(visit, loose, at, depth - self._base, frames, seen)
+            self._next(visit, loose, at, depth - self._base, frames, set(), found)
+        return found
 
     def _next(
-        self, visit: Visit, loose: Loose, at: int, depth: int, frames: Sequence[Frame], seen: set[int]
-    ) -> Iterator[Candidate]:
-        """Followers of `visit` at instruction `at` with `depth` frames.
+        self,
+        visit: Visit,
+        loose: Loose,
+        at: int,
+        depth: int,
+        frames: Sequence[Frame],
+        seen: set[int],
+        found: list[Candidate],
+    ) -> None:
+        """Adds the followers of `visit` at instruction `at` with `depth` frames.
 
         When a callback ends, the verifier looks at the helper's call again, where the run has none.
         """
         for one in visit.followers:
             if one.insn == at and len(one.frames) == depth:
-                yield one, loose
+                found.append((one, loose))
             elif self._is_callers(one) and id(one) not in seen and len(one.frames) <= depth:
                 seen.add(id(one))
                 target, more = one, loose
@@ -118,7 +125,7 @@ class Follower:
                     target = self.recorder.visit_of(one.covered)
                     active = frames[self._base : self._base + len(one.frames)]
                     more = let_go(one.covered.frames, active, self.relation, loose)
-                yield from self._next(target, more, at, depth, frames, seen)
+                self._next(target, more, at, depth, frames, seen, found)
 
     def _is_callers(self, visit: Visit) -> bool:
         """Whether it is a call that runs callbacks, and a callback just ended."""
@@ -141,9 +148,9 @@ class Follower:
 
     # ---- what stays
 
-    def _staying(self, at: int, following: Iterable[Candidate], frames: Sequence[Frame]) -> list[Candidate]:
+    def _staying(self, at: int, following: Sequence[Candidate], frames: Sequence[Frame]) -> list[Candidate]:
         """Of what comes next, those that mean the concrete frames. Raises Left when there is none."""
-        active = frames[self._base :]
+        active = frames[self._base :] if self._base else frames
         stay: dict[tuple[int, Loose], Candidate] = {}
         outside = None
         for visit, loose in following:
@@ -167,9 +174,10 @@ class Follower:
         return list(stay.values())
 
     def _outside(self, visit: Visit, active: Sequence[Frame], loose: Loose) -> Outside | None:
-        for inner, outer in zip(visit.frames[1:], active, strict=False):
-            if inner.callsite != outer.pc - 1:
-                return Outside("call", outer.pc - 1, f"call at {inner.callsite}")
+        if len(active) > 1:
+            for inner, outer in zip(visit.frames[1:], active, strict=False):
+                if inner.callsite != outer.pc - 1:
+                    return Outside("call", outer.pc - 1, f"call at {inner.callsite}")
         return self.relation.outside(visit.frames, active, loose)
 
 
