@@ -107,6 +107,11 @@ def struct_name(ctype: CType) -> str:
     return ctype.name.removeprefix("struct ").removeprefix("union ")
 
 
+def no_size(ctype: CType) -> bool:
+    """Whether nothing tells how many bytes such an object has: neither number nor struct."""
+    return ctype.kind not in _SCALARS and not struct_name(ctype)
+
+
 def describe(proto: FuncProto, prog_type: str, btf: Btf | None) -> list[KArg]:
     """The parameters of a kfunc as programs of this type may pass them. btf: the program's, for types only it knows."""
     kfunc = KFUNCS.get(proto.name)

@@ -1,6 +1,6 @@
 """Prototypes of the kfuncs that a program calls, and what the kernel refuses about them before the main pass.
 
-Source: bpf_add_kfunc_call of kernel/bpf/verifier.c, btf_distill_func_proto of kernel/bpf/btf.c (B.5 of the rules).
+Source: bpf_add_kfunc_call and get_kfunc_arg_type of kernel/bpf/verifier.c, btf_distill_func_proto of kernel/bpf/btf.c (B.5 of the rules).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from bpf.kfuncs import KFUNCS
 from bpf.program import KfuncRef, Program
 from bpf.proto import FuncProto
 from verifier.arena import arena_user, is_arena_param
+from verifier.kfuncprotos import describe, no_size
 from verifier.refused import Refused
 
 THROW = "bpf_throw"
@@ -32,6 +33,7 @@ def resolve_kfuncs(program: Program, points: Sequence[int]) -> Mapping[int, Func
         if ref is not None:
             proto = find_prototype(program, ref)
             _check_prototype(proto, at)
+            _check_pointers(program, proto, at)
             _check_arena_args(program, proto, at)
             protos[at] = proto
         elif insn.imm or insn.off:
@@ -73,6 +75,19 @@ def _check_prototype(proto: FuncProto, at: int) -> None:
     for index, param in enumerate(proto.params):
         if param.type.kind in ("struct", "union", "float", "void"):
             message = f"Unrecognized {arg_name(index)} type {param.type.kind.upper()}"
+            raise Refused("EINVAL", message, insn=at)
+
+
+def _check_pointers(program: Program, proto: FuncProto, at: int) -> None:
+    """What a pointer without a length leads to has a length of its own (get_kfunc_arg_type)."""
+    odd = [i for i, param in enumerate(proto.params) if param.type.to is not None and no_size(param.type.to)]
+    if not odd:
+        return
+    args = describe(proto, program.prog_type, program.btf)
+    for index in odd:
+        if args[index].kind == "fixed_mem":
+            what = "UNKNOWN" if args[index].btf_kind == "VOID" else args[index].btf_kind
+            message = f"{arg_name(index)} pointer type {what}  must point to scalar, or struct with scalar"
             raise Refused("EINVAL", message, insn=at)
 
 

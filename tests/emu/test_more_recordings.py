@@ -58,7 +58,7 @@ def test_a_map_and_its_value_lie_apart(pipeline: Pipeline) -> None:
     record = next(one for one in ACCEPTED if one["name"] == "near-991-113")
     places = [(ptr["kind"], int(ptr["value"], 16)) for ptr in record["expect"]["jited"][0]["ptrs"]]
     maps, values = ({at for kind, at in places if kind == name} for name in ("map", "mapval"))
-    assert values == {at + 0x128 for at in maps} & values  # where struct bpf_array has its elements
+    assert values <= {at + 0x128 for at in maps}  # where struct bpf_array has its elements
     assert values
     replayed = replay_record(pipeline, record, record["name"], ENGINES)
     assert [check.state for check in replayed.checks if check.field == "bytes"] == ["agree"]
