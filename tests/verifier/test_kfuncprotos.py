@@ -68,6 +68,3 @@ def test_a_pointer_without_a_length_leads_to_what_has_one() -> None:
     verdict = rejected("r1 = 0\nr2 = 0\ncall bpf_kfunc_call_test_mem_len_fail1\nexit")
     assert verdict.message == "R1 pointer type UNKNOWN  must point to scalar, or struct with scalar"
     assert (verdict.errno, verdict.verified_insns) == ("EINVAL", 0)
-    pointers = "prog tc\nextern u64 mine(u64 **p)\nlong main(struct __sk_buff *ctx):\nr1 = 0\ncall mine\nexit"
-    verdict = rejected(pointers)
-    assert verdict.message == "R1 pointer type PTR  must point to scalar, or struct with scalar"
