@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bpf import isa, progtypes
-from bpf.btf_build import BtfBuilder
+from bpf.btf_plain import plain
 from bpf.btf_types import GLOBAL, STATIC
 from bpf.decl import read_decl
 from bpf.errors import InputError
@@ -101,6 +101,7 @@ _PROG_STRINGS = {
     "attach_to": "attach_to",
     "type": "prog_type",
     "section": "section",
+    "catches": "catches",
 }
 _RUN_NUMBERS = {
     "repeat": ("repeat", isa.U32),
@@ -118,6 +119,9 @@ _MAP_NUMBERS = {
     "btf_key": "btf_key",
     "btf_value": "btf_value",
 }
+
+
+_LOCK_MOST = (1 << 24) - 1  # bytes; a place of a member in BTF is a number of bits
 
 
 class _Parser:
@@ -208,11 +212,12 @@ class _Parser:
 
     def _map(self, cur: Cursor) -> None:
         at = cur.peek_at()
-        name, made = _map_spec(cur)
+        name, made, lock = _map_spec(cur)
         unit = self._here()
         if name and any(m.name == name for m in unit.maps + self.shared.maps):
             cur.fail(f"map '{name}' is already declared", at)
         unit.maps.append(made)
+        unit.locks.append(lock)
         self.in_map = True
 
     def _last_map(self, cur: Cursor) -> tuple[list[MapSpec], MapSpec]:
@@ -313,16 +318,14 @@ class _Parser:
         maps = (*self.shared.maps, *unit.maps)
         unit.externs = self.shared.externs | unit.externs
         insns, kfuncs = resolve(unit, self.name, maps)
-        builder = BtfBuilder()
-        func_info = tuple(FuncInfo(f.start, builder.function(f.proto, f.linkage)) for f in unit.functions)
-        made = Program(
-            unit.name,
-            insns,
-            btf=builder.build() if func_info else None,
-            func_info=func_info,
-            maps=maps,
-            kfuncs=kfuncs,
+        types = plain(
+            [(f.proto, f.linkage) for f in unit.functions],
+            maps,
+            (*self.shared.locks, *unit.locks),
+            str(unit.options.pop("catches", "")),
         )
+        func_info = tuple(FuncInfo(f.start, tid) for f, tid in zip(unit.functions, types.ids, strict=True))
+        made = Program(unit.name, insns, btf=types.btf, func_info=func_info, maps=types.maps, kfuncs=kfuncs)
         return replace(made, **unit.options)
 
 
@@ -368,21 +371,24 @@ def _map_type(cur: Cursor) -> int:
     return MapType[name.upper()].value
 
 
-def _map_spec(cur: Cursor) -> tuple[str, MapSpec]:
-    """`name: type key N value N max N ...`; the name may be ""."""
+def _map_spec(cur: Cursor) -> tuple[str, MapSpec, int | None]:
+    """`name: type key N value N max N ...`; the name may be "". Also the byte of its values at which a lock lies."""
     name = cur.string("a name of a map")
     cur.expect(":")
     numbers: dict[str, int] = {"key_size": 0, "value_size": 0, "max_entries": 0}
     marks: dict[str, bool] = {}
     kind = _map_type(cur)
+    lock = None
     while cur.peek().kind != "end":
-        key = cur.expect(*_MAP_NUMBERS, "dump", "freeze")
-        if key in _MAP_NUMBERS:
+        key = cur.expect(*_MAP_NUMBERS, "lock", "dump", "freeze")
+        if key == "lock":
+            lock = cur.number(key, 0, _LOCK_MOST)
+        elif key in _MAP_NUMBERS:
             numbers[_MAP_NUMBERS[key]] = cur.number(key, 0, isa.U64 if key == "extra" else isa.U32)
         else:
             marks[key] = True
     spec = MapSpec(name, kind, numbers.pop("key_size"), numbers.pop("value_size"), numbers.pop("max_entries"))
-    return name, replace(
+    spec = replace(
         spec,
         flags=numbers.get("flags", 0),
         extra=numbers.get("extra", 0),
@@ -391,3 +397,4 @@ def _map_spec(cur: Cursor) -> tuple[str, MapSpec]:
         btf_key=numbers.get("btf_key", 0),
         btf_value=numbers.get("btf_value", 0),
     )
+    return name, spec, lock

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from bpf import isa, progtypes
+from bpf import exceptions, isa, progtypes
+from bpf.btf_plain import lock_of
 from bpf.btf_types import EXTERN, STATIC
 from bpf.codec import encode
 from bpf.decl import parse_decl
@@ -37,7 +38,7 @@ def disassemble(program: Program, runs: Iterable[RunInput] = (), trailer: str = 
 
     Raises InputError where a name holds what no text can (a quotation mark, a line break).
     """
-    lines = [_prog_line(program), *_map_lines(program.maps), *_extern_lines(program)]
+    lines = [_prog_line(program), *_map_lines(program), *_extern_lines(program)]
     lines += ["", *_Code(program).lines()]
     tail = [_run_line(run) for run in runs] + ([trailer] if trailer else [])
     return "\n".join(lines + ([""] if tail else []) + tail) + "\n"
@@ -84,12 +85,16 @@ def _prog_line(program: Program) -> str:
     parts += [f"{word} {value}" for word, (key, value) in numbers.items() if value != implied.get(key, 0)]
     if program.attach_to != implied["attach_to"]:
         parts.append(f"attach_to {_quoted(program.attach_to, 'attach target')}")
+    catches = exceptions.name(program)
+    if catches is not None:
+        parts.append(f"catches {_quoted(catches, 'exception callback')}")
     return " ".join(parts)
 
 
-def _map_lines(maps: Iterable[MapSpec]) -> Iterable[str]:
-    for spec in maps:
-        yield f"map {_quoted(spec.name, 'name of a map')}: {_map_body(spec)}"
+def _map_lines(program: Program) -> Iterable[str]:
+    for spec in program.maps:
+        lock = lock_of(spec, program.btf)
+        yield f"map {_quoted(spec.name, 'name of a map')}: {_map_body(spec, lock)}"
         if spec.inner is not None:
             yield f"    inner {_quoted(spec.inner.name, 'name of a map')}: {_map_body(spec.inner)}"
         yield from (f"    elem {key.hex()} = {value.hex()}".replace("  =", " =") for key, value in spec.elems)
@@ -97,16 +102,18 @@ def _map_lines(maps: Iterable[MapSpec]) -> Iterable[str]:
         yield from (f"    maps {index} = {_quoted(name, 'name of a map')}" for index, name in spec.inner_maps)
 
 
-def _map_body(spec: MapSpec) -> str:
+def _map_body(spec: MapSpec, lock: int | None = None) -> str:
     kind = MapType(spec.type).name.lower() if spec.type in MapType.__members__.values() else str(spec.type)
     parts = [kind, f"key {spec.key_size}", f"value {spec.value_size}", f"max {spec.max_entries}"]
     optional = {
         "flags": spec.flags,
         "extra": spec.extra,
-        "btf_key": spec.btf_key,
-        "btf_value": spec.btf_value,
     }
+    if lock is None:
+        optional |= {"btf_key": spec.btf_key, "btf_value": spec.btf_value}
     parts += [f"{word} {value}" for word, value in optional.items() if value]
+    if lock is not None:  # its types are made anew from this
+        parts.append(f"lock {lock}")
     return " ".join(parts + ["freeze"] * spec.freeze + ["dump"] * spec.dump)
 
 

@@ -46,6 +46,9 @@ class Unit:
     name: str
     options: dict[str, Any] = field(default_factory=dict)  # fields of Program that the text sets
     maps: list[MapSpec] = field(default_factory=list)
+    locks: list[int | None] = field(
+        default_factory=list
+    )  # for each of `maps`, the byte of its values with a lock
     insns: list[Insn] = field(default_factory=list)
     open: list[OpenName] = field(default_factory=list)
     labels: list[dict[str, int]] = field(default_factory=lambda: [{}])

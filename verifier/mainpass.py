@@ -21,6 +21,7 @@ from verifier.history import reg_place
 from verifier.kfunccalls import check_kfunc_call
 from verifier.ldabs import check_ld_abs
 from verifier.loads import check_ld_imm, check_load_mem, check_store_imm, check_store_reg
+from verifier.locks import kfunc_spin_allowed
 from verifier.precision import push_jmp_history
 from verifier.prune import is_state_visited, update_branch_counts
 from verifier.regs import UNKNOWN_REG
@@ -38,16 +39,6 @@ RETURNED: Final = 3  # as MOVED, and the log shows the whole state
 _UNLOCK: Final = 94  # bpf_spin_unlock
 _KPTR_XCHG: Final = 194
 _ALL: Final = (1 << 64) - 1
-# kfunc_spin_allowed: what may be called with a lock held
-_LOCKED_KFUNCS: Final = (
-    "bpf_list_",
-    "bpf_rbtree_",
-    "bpf_refcount_acquire",
-    "bpf_iter_num_",
-    "bpf_res_spin_",
-    "bpf_arena_",
-    "bpf_stream_",
-)
 
 
 def do_check_main(env: "Env") -> None:
@@ -264,7 +255,7 @@ def _may_call_locked(env: "Env", insn: Insn, at: int) -> bool:
     if insn.src == isa.HELPER_CALL:
         return insn.imm in (_UNLOCK, _KPTR_XCHG)
     if insn.src == isa.PSEUDO_KFUNC_CALL:
-        return at in env.kfuncs and env.kfuncs[at].name.startswith(_LOCKED_KFUNCS)
+        return at in env.kfuncs and kfunc_spin_allowed(env.kfuncs[at].name)
     return True
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Final
 
-from bpf import isa, progtypes
+from bpf import exceptions, isa, progtypes
 from bpf.asm import Expectation
+from bpf.btf_plain import lock_of
 from bpf.errors import InputError
 from bpf.kfuncs import KFUNCS
 from bpf.maps import MapSpec, MapType
@@ -33,6 +34,7 @@ FLAGS: Final = {
 WIDTH: Final = 100
 DATA: Final = (None, bytes(64))  # what a packet program finds in test_loader's run
 MMAPABLE: Final = 1 << 10
+_LOCK_SIZE: Final = 4
 _RESERVED: Final = frozenset(
     [
         "auto",
@@ -106,6 +108,7 @@ class _Unit:
         self.maps: dict[str, tuple[MapSpec, str]] = {}
         self.data: set[str] = set()  # maps that are global variables
         self.places: dict[tuple[str, int], str] = {}
+        self.locks: dict[str, int] = {}  # of these, the byte of the values at which a lock lies
         self.prototypes: list[FuncProto] = []
         self.kfuncs: dict[str, FuncProto] = {}
 
@@ -216,6 +219,10 @@ class _Unit:
         yield from (f"/* {note} */" for note in notes)
         yield f'SEC("{c_string(section)}")'
         yield from tags
+        caught = exceptions.callback(program)
+        if caught is not None:
+            taker = titles[next(first for first, _ in bounds if draft.items[first].key == caught)]
+            yield f'__attribute__((btf_decl_tag("{exceptions.TAG}{taker}")))'
         yield f"__naked void {title}(void)"
         yield from _function(draft, *bounds[0], names)
 
@@ -246,7 +253,10 @@ class _Unit:
             spec = program.maps[number]
             key = _key(program, number)
             if key not in self.maps:
+                lock = lock_of(spec, program.btf)
                 why = _unsayable(spec, {i.insn.src for i in draft.items if i.map_index == number})
+                if lock is not None:
+                    self.locks[key] = lock
                 if why:
                     raise self.bad(why)
                 self.maps[key] = (spec, self._name(spec.name.strip(".").replace(".", "_") or f"map{number}"))
@@ -271,7 +281,7 @@ class _Unit:
         for key, (spec, title) in self.maps.items():
             places = {off: name for (owner, off), name in self.places.items() if owner == key}
             if key in self.data:
-                yield from _data_lines(spec, title, places)
+                yield from _data_lines(spec, title, places, self.locks.get(key))
             else:
                 yield from self._declaration(spec, title)
             yield ""
@@ -328,11 +338,26 @@ def _unsayable(spec: MapSpec, sources: set[int]) -> str:
     return ""
 
 
-def _data_lines(spec: MapSpec, title: str, places: Mapping[int, str]) -> Iterator[str]:
-    """The values of an array as a global variable, and a symbol for each byte that assembly refers to."""
+def _data_lines(
+    spec: MapSpec, title: str, places: Mapping[int, str], lock: int | None = None
+) -> Iterator[str]:
+    """The values of an array as a global variable, and a symbol for each byte that assembly refers to.
+
+    lock: the byte at which a lock lies; it and what is around it are variables that follow each other.
+    """
     data = next((value for key, value in reversed(spec.elems) if not any(key)), b"")
-    filled = f" = {{ {', '.join(map(str, data))} }}" if any(data) else ""
-    yield f'char {title}[{spec.value_size}] SEC(".data.{title}") __attribute__((aligned(8))){filled};'
+    data = data.ljust(spec.value_size, b"\0")
+    section = f'SEC(".data.{title}") __attribute__((aligned({8 if lock is None else 4})))'
+    parts = [(title, 0, spec.value_size)]
+    if lock is not None:
+        parts = [(title, 0, lock), (f"{title}_behind", lock + _LOCK_SIZE, spec.value_size)]
+    for number, (name, first, end) in enumerate(parts):
+        if number == 1:
+            yield f"struct bpf_spin_lock {title if not lock else f'{title}_lock'} {section};"
+        some = data[first:end]
+        filled = f" = {{ {', '.join(map(str, some))} }}" if any(some) else ""
+        if some:
+            yield f"char {name}[{end - first}] {section}{filled};"
     for off, name in sorted(places.items()):
         yield f'asm (".globl {name}; .type {name}, @object; .set {name}, {title} + {off};");'
 

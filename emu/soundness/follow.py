@@ -7,7 +7,7 @@ checkpoint covers it, the checkpoint's own visit is the candidate from there on,
 
 from collections.abc import Sequence
 
-from bpf import isa
+from bpf import exceptions, isa
 from bpf.insn import Insn
 from emu.interp.state import Frame, Unit
 from emu.runtime.world import World
@@ -32,7 +32,7 @@ class Left(Exception):  # noqa: N818 - a finding, not an error of ours
 class Follower:
     """An observer for the interpreter; raises Left. steps: how many states it compared.
 
-    A global function is verified apart from its callers: while one runs, its own graph is followed, in which its frame
+    A global function, and what takes exceptions, is verified apart from its callers: while one runs, its own graph is followed, in which its frame
     is the outermost, and the caller's candidates wait.
     """
 
@@ -40,6 +40,7 @@ class Follower:
         assert recorder.env is not None
         self.recorder = recorder
         self.relation = Relation(recorder.env, world)
+        self.catch = exceptions.callback(recorder.env.program)
         self.insns = recorder.env.insns
         self.steps = 0
         self._begin()
@@ -93,6 +94,9 @@ class Follower:
         if depth > self._depth and _is_bpf_call(before) and at in self.recorder.roots:
             self._outer.append((self._base, self._candidates))
             self._base = depth - 1
+            return [(self.recorder.roots[at], NONE)]
+        if depth == 1 and at == self.catch and before.src == isa.PSEUDO_KFUNC_CALL and before.is_call:
+            self._base, self._outer = 0, []  # an exception: all functions were left
             return [(self.recorder.roots[at], NONE)]
         found: list[Candidate] = []
         for visit, loose in self._candidates:

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bpf import exceptions
 from bpf.asm import Expectation, assemble, parse
+from bpf.btf_plain import lock_of
 from bpf.codec import encode
 from bpf.errors import InputError
 from bpf.insn import Insn
+from bpf.listing import disassemble
 from bpf.maps import MapSpec, MapType
 from bpf.program import KfuncRef, RunInput
 
@@ -207,6 +210,33 @@ def test_several_programs() -> None:
     assert [p.insns[0].imm for p in (first, other)] == [0, 1]
 
 
+def test_a_lock_and_who_takes_exceptions() -> None:
+    text = """
+    map shared: array key 4 value 16 max 1 dump
+    prog tc name first catches taker
+    map guarded: array key 4 value 32 max 1 lock 8
+    int main(void):
+        r1 = map[guarded][0]+8
+        exit
+    int taker(u64 cookie):
+        exit
+    prog tc name second
+    map numbered: array key 4 value 32 max 1 btf_key 3 btf_value 4
+    exit
+    """
+    first, second = parse(text, "x").programs
+    assert exceptions.name(first) == "taker"
+    assert exceptions.callback(first) == 3
+    assert [lock_of(spec, first.btf) for spec in first.maps] == [None, 8]
+    assert first.btf is not None
+    value = first.btf.type(first.maps[1].btf_value)
+    assert (value.size, [(one.name, one.offset) for one in value.members]) == (32, [("lock", 64)])
+    assert parse(disassemble(first), "x").program == first
+    assert exceptions.name(second) is None
+    assert (second.maps[1].btf_key, second.maps[1].btf_value) == (3, 4)
+    assert [lock_of(spec, second.btf) for spec in second.maps] == [None, None]
+
+
 def test_sections_and_types() -> None:
     assert parse("prog syscall\nexit", "x").program.prog_flags == 16
     bare = parse('prog type syscall license "Dual BSD/GPL"\nexit', "x").program
@@ -264,7 +294,7 @@ def test_inputs_and_expectations() -> None:
         (".slot b7", "line 1, column 7", "a slot has 8 bytes, not 1"),
         (".slot b7z", "line 1, column 7", "expected an instruction as hex digits"),
         ("prog nonsense\nexit", "line 1, column 6", "'nonsense' is neither a section nor a program type"),
-        ("prog tc colour 5", "line 1, column 9", "expected one of name license attach_to type section flags expected_attach_type attach_btf_id, not 'colour'"),
+        ("prog tc colour 5", "line 1, column 9", "expected one of name license attach_to type section catches flags expected_attach_type attach_btf_id, not 'colour'"),
         ("map m: rainbow key 4", "line 1, column 8", "unknown map type 'rainbow'"),
         ("map m: array key 4\nmap m: array key 4", "line 2, column 5", "map 'm' is already declared"),
         ("elem 00 = 00", "line 1, column 1", "this belongs behind a line that declares a map"),

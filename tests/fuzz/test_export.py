@@ -25,7 +25,7 @@ from tests.emu.conftest import Command
 from tests.fuzz.conformance_kit import assembled, raw
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "export"
-NAMES = ("calls", "maps", "forms", "refused", "plain")
+NAMES = ("calls", "maps", "forms", "refused", "plain", "throws")
 ENDINGS = {"selftest": ".c", "conformance": ".data", "request": ".json"}
 
 
@@ -47,7 +47,7 @@ def exported(form: str, item: Loaded, pipeline: Pipeline, finding: Finding | Non
 def test_selftests_are_as_stored(name: str, pipeline: Pipeline) -> None:
     texts = exported("selftest", load(name), pipeline)
     assert texts == {path: (FOLDER / path).read_text() for path in texts}
-    assert list(texts) == [f"{name}.c"] + [f"btf__{name}.c"] * (name in ("calls", "refused"))
+    assert list(texts) == [f"{name}.c"] + [f"btf__{name}.c"] * (name in ("calls", "refused", "throws"))
 
 
 @pytest.mark.parametrize(("form", "name"), [("conformance", "plain"), ("request", "calls"), ("request", "refused")])  # fmt: skip

@@ -1,10 +1,12 @@
 """Reduction, pass by pass: what is left of small programs when something simple is sought in them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from bpf import asm, isa
+from bpf import asm, exceptions, isa
+from bpf.btf_plain import lock_of
 from bpf.codec import encode
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
@@ -363,6 +365,26 @@ def test_insertion_moves_jumps_and_functions() -> None:
     made = draft.inserted(4, may_goto).program_or_none()
     assert made is not None
     assert (made.insns[2].imm, made.insns[4]) == (1, may_goto)
+
+
+def test_a_plain_draft_keeps_locks_and_who_takes_exceptions() -> None:
+    """A map and its lock, the function that takes exceptions: each until it goes itself."""
+    text = (
+        "prog tc catches taker\nmap a: array key 4 value 8 max 1\nmap b: array key 4 value 16 max 1 lock 8\n"
+        "int main(void):\nr1 = map[b][0]+8\nexit\nint taker(u64 cookie):\nexit\n"
+    )
+    draft = Draft.of(asm.parse(text, "test").program).as_plain()
+    assert draft is not None
+    made = draft.program_or_none()
+    assert made is not None
+    assert [lock_of(spec, made.btf) for spec in made.maps] == [None, 8]
+    assert exceptions.callback(made) == 3
+    fewer = replace(draft, program=replace(draft.program, maps=draft.program.maps[1:])).program_or_none()
+    assert fewer is not None
+    assert [lock_of(spec, fewer.btf) for spec in fewer.maps] == [8]
+    alone = replace(draft, items=draft.items[:2], functions=draft.functions[:1]).program_or_none()
+    assert alone is not None
+    assert exceptions.name(alone) is None
 
 
 def test_equal_numbers_go_down_together() -> None:

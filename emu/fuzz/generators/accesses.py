@@ -272,6 +272,7 @@ def packet_load(body: Body) -> None:
     reg = next((reg for reg, pointer in body.pointers.items() if pointer.kind == "ctx"), None)
     allowed = (
         body.plan.packet_loads
+        and not body.quiet
         and (holds is not None or not body.loops)
         and reg is not None
         and not body.locked & TEMPORARY & ~1

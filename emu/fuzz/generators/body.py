@@ -51,7 +51,7 @@ class Body:
     pointers. slots: offsets (-8, -16, ...) of stack words that hold numbers, with their largest value or None; spilled:
     of words that hold pointers. noise: what may stand between the steps of building a call. locked: registers that must keep what they hold; r11 among
     them: the arguments of a call are being stored. may_load: stack arguments may still
-    be loaded. keep: which of r6 to r9 the function uses at all; loaded: which of these only loads write.
+    be loaded. quiet: a lock is held, or may be. keep: which of r6 to r9 the function uses at all; loaded: which of these only loads write.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Body:
         self.may_load = True
         self.nesting = 0
         self.loops = 0
+        self.quiet = signature.quiet
         self.noise = noise
 
     # ---- what holds what

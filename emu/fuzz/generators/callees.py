@@ -81,6 +81,10 @@ MAP_UPDATE = 2
 KTIME = 5
 PRANDOM = 7
 PROCESSOR = 8
+SPIN_LOCK = 93
+SPIN_UNLOCK = 94
 TAIL_CALL = 12
 FOR_EACH = 164
 LOOP = 181
+
+THROW = "bpf_throw"  # a kfunc of the kernel itself

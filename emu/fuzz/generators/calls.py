@@ -5,16 +5,18 @@ function; a function calls only those behind it. What stands in a function is ch
 """
 
 import random
+from dataclasses import replace
 
 from bpf.program import Program, Request
 from emu.fuzz.generators.accesses import context
 from emu.fuzz.generators.body import Body
 from emu.fuzz.generators.code import Code, link
 from emu.fuzz.generators.draw import Draw
-from emu.fuzz.generators.frame import early_exit, enter, leave
+from emu.fuzz.generators.frame import early_exit, enter, leave, may_throw, throw
+from emu.fuzz.generators.locks import with_lock
 from emu.fuzz.generators.made import Made
 from emu.fuzz.generators.plan import VALUE_SIZE, Plan
-from emu.fuzz.generators.prototypes import GLOBAL, RETURNS, SCALARS, Param, Signature
+from emu.fuzz.generators.prototypes import CATCH, GLOBAL, RETURNS, SCALARS, STATIC, Param, Signature
 from emu.fuzz.generators.setting import CHECKPOINTS, FLAGS, context_type, inputs, maps
 from emu.fuzz.generators.sites import some_call, tail_call
 from emu.fuzz.generators.statements import plain
@@ -54,22 +56,36 @@ def _plan(draw: Draw) -> Plan:
     plan.shows = draw.random() < 0.3
     tails = prog_type != "raw_tracepoint" and draw.random() < 0.06
     each = draw.random() < 0.1
-    plan.maps = maps(draw, table=each, progs=tails)
-    if each:
-        plan.table = 1
-    if tails:
-        plan.progs = len(plan.maps) - 1
+    locked = prog_type != "raw_tracepoint" and draw.random() < 0.1
+    plan.maps = maps(draw, table=each, progs=tails, locked=locked)
+    at = {spec.name: index for index, spec in enumerate(plan.maps)}
+    plan.table, plan.progs, plan.locked = at.get("table"), at.get("progs"), at.get("locked")
+    plan.functions = _functions(plan)
+    return plan
+
+
+def _functions(plan: Plan) -> tuple[Signature, ...]:
+    """The main function, those that it calls, those that helpers call, the one that takes exceptions; last the quiet ones."""
+    draw = plan.draw
     count = draw.pick((1, 1, 2, 2, 3, 3, 4, 5, 6))
-    functions = [Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)]
+    functions = [Signature("main", (Param(context_type(plan.prog_type), ctx=True),), "int", GLOBAL)]
     functions += [_signature(plan, number) for number in range(count)]
+    first = 1 if plan.progs is None else 2  # the function behind the main one is to make the tail call
+    last = len(functions)
+    if plan.locked is not None:
+        last = max(first, last - draw.between(1, 2))
+        functions[last:] = [replace(one, quiet=True, linkage=STATIC) for one in functions[last:]]
     if plan.addresses and draw.random() < 0.22:
         for number in range(count, count + draw.pick((1, 1, 2))):
-            first = (
-                1 if plan.progs is None else 2
-            )  # the function behind the main one is to make the tail call
-            functions.insert(draw.between(first, len(functions)), _callback(plan, number))
-    plan.functions = tuple(functions)
-    return plan
+            functions.insert(draw.between(first, last), _callback(plan, number))
+            last += 1
+    if draw.random() < 0.1:
+        if draw.random() < 0.65:
+            functions.insert(
+                draw.between(first, last), Signature(CATCH, (Param("u64"),), "u64", GLOBAL, "catch")
+            )
+        plan.throwing = next((at for at, one in enumerate(functions) if one.callback), len(functions))
+    return tuple(functions)
 
 
 def _signature(plan: Plan, number: int) -> Signature:
@@ -119,7 +135,7 @@ def _written(plan: Plan) -> tuple[Program, dict[str, Program]]:
     draw = plan.draw
     size = draw.pick((10, 16, 22, 28, 34, 40, 48, 60))
     depths = _depths(plan)
-    called = {"main"}
+    called = {"main", CATCH}
     kept: list[tuple[Signature, Code]] = []
     for number, signature in enumerate(plan.functions):  # each is called by those in front of it only
         if signature.name in called:
@@ -185,6 +201,10 @@ def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
             some_call(body, later, 5 if on_chain else 12)
         elif kind > 0.97:
             early_exit(body)
+        elif kind > 0.9 and may_throw(body):
+            throw(body)
+        elif kind > 0.85 and plan.locked is not None and not body.quiet:
+            with_lock(body, later)
         else:
             plain(body)
     if left == 2 and number and draw.random() < 0.6:

@@ -1,6 +1,7 @@
 """How a function begins and ends: what it is given, its stack, the stack arguments it loads, its result."""
 
 from bpf import isa
+from emu.fuzz.generators import callees
 from emu.fuzz.generators.accesses import load_argument, word
 from emu.fuzz.generators.arith import alu, constant
 from emu.fuzz.generators.body import FP, REGS, Body, Pointer
@@ -94,6 +95,32 @@ def early_exit(body: Body) -> None:
     body.plan.tags.add("exits")
 
 
+def throw(body: Body) -> None:
+    """An exception in the middle, which no function on the way sees."""
+    jump = condition(body) if body.plan.forks > 0 else None
+    if jump is None:
+        alu(body)
+        return
+    body.plan.forks -= 1
+    before = body.known()
+    _thrown(body)
+    body.code.land(jump)
+    body.return_to(before)
+
+
+def _thrown(body: Body) -> None:
+    """Throws a number."""
+    draw, code = body.draw, body.code
+    src = body.any_number()
+    if src is None or draw.random() < 0.5:
+        constant(body, 1)
+    elif src != 1:
+        code.mov(1, src)
+    code.kfunc(callees.THROW, "")
+    body.called(result=False)
+    body.plan.tags.add("throw")
+
+
 def leave(body: Body, *, show: bool = False) -> None:
     """The function's last instructions. The main function may show its registers in the array of values; with `show` it does."""
     draw, code = body.draw, body.code
@@ -103,8 +130,16 @@ def leave(body: Body, *, show: bool = False) -> None:
         body.forget(1 << base)
         for at, reg in enumerate(REGS[body.numbers][: VALUE_SIZE // 8]):
             code.store(base, 8 * at, reg)
+    if may_throw(body) and draw.random() < 0.15:
+        _thrown(body)  # what follows is never reached
     _result(body)
     code.exit()
+
+
+def may_throw(body: Body) -> bool:
+    """Whether the function may throw exceptions."""
+    plan = body.plan
+    return body.signature in plan.functions[: plan.throwing] and not body.signature.quiet
 
 
 def _result(body: Body) -> None:
@@ -123,5 +158,5 @@ def _result(body: Body) -> None:
                 0,
                 reg,
             )
-    if body.signature.callback:
+    if body.signature.callback in ("loop", "each"):
         code.put(isa.ALU64 | isa.AND, 0, imm=draw.pick((0, 0, 0, 1)))

@@ -9,14 +9,18 @@ from functools import lru_cache
 
 from bpf.btf import Btf
 from bpf.btf_build import BtfBuilder
+from bpf.btf_plain import SPIN_LOCK
 from bpf.btf_types import GLOBAL, STATIC, BtfType, Kind, ParamType
 from bpf.decl import parse_type
+from bpf.exceptions import TAG
 
 SCALARS = ("u64", "s64", "long", "u32", "s32", "int", "u16", "s16", "u8", "s8", "bool", "enum color")
 RETURNS = ("u64", "s64", "long", "u32", "int")
 _POINTERS = ("u64 *", "struct pair *", "struct __sk_buff *", "struct xdp_md *", "void *")
 _PARAMS = (*"abcdefghijkl", "ctx")
 MAX_FUNCTIONS = 20
+CATCH = "catch"  # the function that takes exceptions
+LOCKED_SIZE, LOCK_AT = 64, 24  # of values with a lock: bytes, and where in them it lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Param:
 class Signature:
     """A function of the program. ret: its C type, a number. linkage: STATIC or GLOBAL.
 
-    callback: "" or the helper that calls it, "loop" or "each".
+    callback: "" or who calls it: a helper ("loop", "each") or an exception ("catch"). quiet: it does nothing that may not be
+    done while a lock is held.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Signature:
     ret: str = "u64"
     linkage: int = STATIC
     callback: str = ""
+    quiet: bool = False
 
     @property
     def slots(self) -> int:
@@ -59,15 +65,19 @@ class Signature:
         return max(len(self.params) - 5, 0)
 
 
-def _base() -> tuple[Btf, dict[str, int], dict[str, int]]:
+def _base() -> tuple[Btf, dict[str, int], dict[str, int], tuple[int, int]]:
     builder = BtfBuilder()
     ids = {text: builder.ctype(parse_type(text)) for text in (*SCALARS, *_POINTERS)}
-    names = ("main", *(f"f{number}" for number in range(MAX_FUNCTIONS)), *_PARAMS)
+    names = ("main", *(f"f{number}" for number in range(MAX_FUNCTIONS)), CATCH, TAG + CATCH, *_PARAMS)
     offsets = {name: builder.string(name) for name in names}
-    return builder.build(), ids, offsets
+    number = ids["u32"]
+    lock = builder.struct(SPIN_LOCK, 4, (("val", number, 0),))
+    value = builder.struct("value", LOCKED_SIZE, (("lock", lock, 8 * LOCK_AT),))
+    key = builder.int_("key", 4)
+    return builder.build(), ids, offsets, (key, value)
 
 
-_BASE, _IDS, _NAMES = _base()
+_BASE, _IDS, _NAMES, LOCKED_TYPES = _base()  # the last: of keys and values of a map with a lock
 
 
 @lru_cache(maxsize=1 << 14)
@@ -83,14 +93,30 @@ def _func(name: str, proto: int, linkage: int) -> BtfType:
 
 
 def btf_of(functions: Sequence[Signature]) -> tuple[Btf, tuple[int, ...]]:
-    """BTF with a FUNC for each function, and their type ids. Names must be "main" or f0 to f19."""
+    """BTF with a FUNC for each function, the main one first, and their type ids. Names must be "main", f0 to f19 or `CATCH`."""
     types = list(_BASE.types)
     ids = []
     for function in functions:
         types.append(_proto(function.ret, tuple([param.text for param in function.params])))
         types.append(_func(function.name, len(types) - 1, function.linkage))
         ids.append(len(types) - 1)
+    if any(function.name == CATCH for function in functions):
+        tag = TAG + CATCH
+        types.append(BtfType(Kind.DECL_TAG, name_off=_NAMES[tag], name=tag, type=ids[0], component=-1))
     return Btf(tuple(types), _BASE.strings), tuple(ids)
 
 
-__all__ = ["GLOBAL", "MAX_FUNCTIONS", "RETURNS", "SCALARS", "STATIC", "Param", "Signature", "btf_of"]
+__all__ = [
+    "CATCH",
+    "GLOBAL",
+    "LOCKED_SIZE",
+    "LOCKED_TYPES",
+    "LOCK_AT",
+    "MAX_FUNCTIONS",
+    "RETURNS",
+    "SCALARS",
+    "STATIC",
+    "Param",
+    "Signature",
+    "btf_of",
+]

@@ -1,9 +1,12 @@
 """What is around a generated program: its context, its maps and the inputs of its runs."""
 
+from dataclasses import replace
+
 from bpf.maps import MapSpec, MapType
 from bpf.program import RunInput
 from emu.fuzz.generators.draw import Draw
 from emu.fuzz.generators.plan import VALUE_SIZE
+from emu.fuzz.generators.prototypes import LOCK_AT, LOCKED_SIZE, LOCKED_TYPES
 from emu.runtime.contexts import SKB, SKB_SIZE
 
 _SLEEPABLE = 16  # BPF_F_SLEEPABLE
@@ -19,8 +22,11 @@ def context_type(prog_type: str) -> str:
     return _CONTEXTS.get(prog_type, "void *")
 
 
-def maps(draw: Draw, *, table: bool = False, progs: bool = False) -> tuple[MapSpec, ...]:
-    """An array `values` of one element; with a hash map `table` and an array of programs `progs` where wanted."""
+def maps(
+    draw: Draw, *, table: bool = False, progs: bool = False, locked: bool = False
+) -> tuple[MapSpec, ...]:
+    """An array `values` of one element; where wanted, a hash map `table`, an array of programs `progs`, an array `locked`
+    of one value with a lock."""
     elems = ((bytes(4), draw.bytes(VALUE_SIZE)),)
     made = [MapSpec("values", MapType.ARRAY, 4, VALUE_SIZE, 1, elems=elems, dump=True)]
     if table:
@@ -29,6 +35,10 @@ def maps(draw: Draw, *, table: bool = False, progs: bool = False) -> tuple[MapSp
         made.append(MapSpec("table", MapType.HASH, 4, VALUE_SIZE, 8, elems=some, dump=True))
     if progs:
         made.append(MapSpec("progs", MapType.PROG_ARRAY, 4, 4, 2, progs=((0, "target"),)))
+    if locked:
+        value = draw.bytes(LOCK_AT) + bytes(4) + draw.bytes(LOCKED_SIZE - LOCK_AT - 4)
+        spec = MapSpec("locked", MapType.ARRAY, 4, LOCKED_SIZE, 1, elems=((bytes(4), value),), dump=True)
+        made.append(replace(spec, btf_key=LOCKED_TYPES[0], btf_value=LOCKED_TYPES[1]))
     return tuple(made)
 
 

@@ -10,6 +10,7 @@ from emu.fuzz.generators.body import Body, Pointer
 from emu.fuzz.generators.branches import diamond, loop
 from emu.fuzz.generators.building import Ready, arguments
 from emu.fuzz.generators.callbacks import call_back
+from emu.fuzz.generators.locks import quiet_call
 from emu.fuzz.generators.plan import VALUE_SIZE
 from emu.fuzz.generators.prototypes import Param, Signature
 from emu.fuzz.generators.statements import plain
@@ -36,8 +37,11 @@ def some_call(body: Body, later: Sequence[Signature], most: int) -> None:
 
 def _call(body: Body, later: Sequence[Signature], most: int) -> None:
     draw = body.draw
+    if body.quiet:
+        quiet_call(body, [one for one in later if one.quiet])
+        return
     functions = [one for one in later if not one.callback and len(one.params) <= most]
-    callbacks = [one for one in later if one.callback and len(one.params) <= most]
+    callbacks = [one for one in later if one.callback in ("loop", "each") and len(one.params) <= most]
     kind = draw.random()
     if callbacks and kind < 0.4:
         call_back(body, draw.pick(callbacks), callbacks, call_kfunc)

@@ -12,7 +12,7 @@ from bpf.insn import Insn
 from bpf.program import Program
 from bpf.verified import Verified
 from emu.native import function_starts
-from emu.outcome import CallRecord, Entry, Outcome, Violation
+from emu.outcome import CallRecord, Entry, Outcome, Pointer, Violation
 
 _SIXTH = 6  # the argument that travels in a register which calls destroy
 
@@ -75,7 +75,16 @@ def with_removed(verified: Verified, expected: Outcome, outcome: Outcome) -> Out
 
 def _with_args(call: CallRecord, model: CallRecord, gone: set[int]) -> CallRecord:
     args, shown = list(call.args), list(call.shown)
-    for at, pointer in enumerate(model.shown[: len(args)]):
-        if pointer is not None and pointer.space == "func" and pointer.base in gone:
+    for at, (pointer, native) in enumerate(zip(model.shown[: len(args)], shown, strict=False)):
+        if pointer is not None and pointer.space == "func" and _same_place(pointer, native, gone):
             args[at], shown[at] = model.args[at], pointer
     return replace(call, args=tuple(args), shown=tuple(shown))
+
+
+def _same_place(function: Pointer, native: Pointer | None, gone: set[int]) -> bool:
+    """Whether the function was removed, or lies where one that was removed would, whose address native code shows."""
+    if function.base in gone:
+        return True
+    if native is None or native.space != "func" or native.base not in gone:
+        return False
+    return all(number in gone for number in range(native.base, function.base))

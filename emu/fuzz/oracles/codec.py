@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from bpf import isa
+from bpf import exceptions, isa
 from bpf.asm import assemble, parse
+from bpf.btf_plain import lock_of
 from bpf.codec import decode, encode
 from bpf.disasm import disasm, log_text
 from bpf.errors import InputError
@@ -113,9 +114,15 @@ def _read_back(request: Request, text: str) -> Iterator[Finding]:
         yield Finding("codec", "prototypes", "the text of the program has other prototypes")
 
 
-def _bare(program: Program) -> Program:
-    """What text keeps, but for prototypes."""
-    return replace(program, btf=None, func_info=(), line_info=())
+def _bare(program: Program) -> tuple[Program, list[int | None], int | None]:
+    """What text keeps, but for prototypes: of BTF, where values hold a lock, and which function takes exceptions."""
+    locks = [lock_of(spec, program.btf) for spec in program.maps]
+    maps = tuple(
+        spec if lock is None else replace(spec, btf_key=0, btf_value=0)
+        for spec, lock in zip(program.maps, locks, strict=True)
+    )
+    bare = replace(program, btf=None, func_info=(), line_info=(), maps=maps)
+    return bare, locks, exceptions.callback(program)
 
 
 def _says_all(program: Program) -> bool:

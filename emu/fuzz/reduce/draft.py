@@ -11,15 +11,17 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Self
 
-from bpf import isa
+from bpf import exceptions, isa
 from bpf.btf import Btf
-from bpf.btf_build import BtfBuilder
+from bpf.btf_plain import Plain, lock_of, plain
 from bpf.btf_types import EXTERN, GLOBAL
 from bpf.errors import InputError
 from bpf.insn import Insn
+from bpf.maps import MapSpec
 from bpf.program import FuncInfo, KfuncRef, LineInfo, Program
 from bpf.proto import CType, FuncProto
 
+_Types = tuple[tuple[FuncInfo, ...], Btf | None, tuple[MapSpec, ...]]
 _CONDITIONAL = frozenset(range(isa.JEQ, isa.JSGE + 1, 0x10)) | {isa.JLT, isa.JLE, isa.JSLT, isa.JSLE}
 
 
@@ -85,7 +87,8 @@ class Function:
 class Draft:
     """program: all that is not in the other fields; its jump tables hold keys. lines: (key, source line).
 
-    plain: BTF is made of the prototypes alone; else the program's own is kept, and `Function.type_id` counts.
+    plain: BTF is made of the prototypes alone, of `locks` (name of a map, byte of its values) and of `catches` (the function
+    that takes exceptions); else the program's own is kept, and `Function.type_id` counts.
     """
 
     program: Program
@@ -93,6 +96,8 @@ class Draft:
     functions: tuple[Function, ...] = ()
     lines: tuple[tuple[int, LineInfo], ...] = ()
     plain: bool = False
+    locks: tuple[tuple[str, int], ...] = ()
+    catches: str = ""
     _bounds: list[tuple[int, int]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
@@ -112,8 +117,12 @@ class Draft:
             return None
         if len(set(names)) < len(names):
             return None
+        found = ((spec.name, lock_of(spec, self.program.btf)) for spec in self.program.maps)
+        locks = tuple((name, lock) for name, lock in found if lock is not None)
         maps = tuple(replace(spec, btf_key=0, btf_value=0) for spec in self.program.maps)
-        return replace(self, program=replace(self.program, maps=maps), lines=(), plain=True)
+        catches = exceptions.name(self.program) or ""
+        program = replace(self.program, maps=maps)
+        return replace(self, program=program, lines=(), plain=True, locks=locks, catches=catches)
 
     # ---- looking
 
@@ -224,7 +233,7 @@ class Draft:
         program = _with_jumps(self.program, lambda key: places[self.find(key)])
         if made is None or not insns or program is None:
             return None
-        func_info, btf = made
+        func_info, btf, maps = made
         lines = {places[self.find(key)]: line for key, line in reversed(self.lines)}
         return replace(
             program,
@@ -232,6 +241,7 @@ class Draft:
             kfuncs=tuple(kfuncs),
             func_info=func_info,
             btf=btf,
+            maps=maps,
             line_info=tuple(replace(lines[at], insn=at) for at in sorted(lines) if at < len(insns)),
         )
 
@@ -247,17 +257,23 @@ class Draft:
             return replace(insn, imm=distance)
         return replace(insn, off=distance) if -0x8000 <= distance <= 0x7FFF else None
 
-    def _functions(self, places: Sequence[int]) -> tuple[tuple[FuncInfo, ...], Btf | None] | None:
+    def _functions(self, places: Sequence[int]) -> _Types | None:
         starts = [places[self.find(one.start)] for one in self.functions]
         if len(set(starts)) < len(starts):
             return None
+        maps = self.program.maps
         if not self.plain:
             infos = (FuncInfo(at, one.type_id) for at, one in zip(starts, self.functions, strict=True))
-            return tuple(infos), self.program.btf
-        if not starts:
-            return (), None
-        ids, btf = _plain_btf(tuple((one.proto, one.linkage) for one in self.functions))
-        return tuple(FuncInfo(at, tid) for at, tid in zip(starts, ids, strict=True)), btf
+            return tuple(infos), self.program.btf, maps
+        there = any(one.proto.name == self.catches for one in self.functions[1:])
+        prototypes = tuple((one.proto, one.linkage) for one in self.functions)
+        locks = dict(self.locks)
+        some = tuple(locks.get(spec.name) for spec in maps)
+        if any(lock is not None for lock in some):
+            made = plain(prototypes, maps, some, self.catches if there else "")
+        else:
+            made = replace(_plain_btf(prototypes, self.catches if there else ""), maps=maps)
+        return tuple(FuncInfo(at, tid) for at, tid in zip(starts, made.ids, strict=True)), made.btf, made.maps
 
 
 def is_branch(insn: Insn) -> bool:
@@ -330,7 +346,5 @@ _NAMELESS = FuncProto("", CType("void", "void"), ())
 
 
 @lru_cache(maxsize=256)
-def _plain_btf(functions: tuple[tuple[FuncProto, int], ...]) -> tuple[tuple[int, ...], Btf]:
-    builder = BtfBuilder()
-    ids = tuple(builder.function(proto, linkage) for proto, linkage in functions)
-    return ids, builder.build()
+def _plain_btf(functions: tuple[tuple[FuncProto, int], ...], catches: str) -> Plain:
+    return plain(functions, catches=catches)
