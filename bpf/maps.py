@@ -45,6 +45,7 @@ class MapType(IntEnum):
     INSN_ARRAY = 34
 
 
+ARENA_USER = 1 << 44  # where an arena without an address of its own (map_extra) is taken to be mapped
 JUMP_VALUE = 16  # bytes of struct bpf_insn_array_value, which begins with the number of an instruction
 
 

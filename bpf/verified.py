@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bpf import isa
 from bpf.insn import Insn
 from bpf.program import KfuncRef, Program
 
@@ -76,12 +77,38 @@ class Verified:
     arena_args: dict[int, tuple[tuple[int, bool], ...]] = field(default_factory=dict)
 
     @property
+    def in_arena(self) -> frozenset[int]:
+        """Instructions of the program that go through a pointer into its arena, or do arithmetic on one, which is 32 bits wide."""
+        if not any(sub.arena_user is not None for sub in self.subprogs):
+            return frozenset()
+        return frozenset(
+            self.origin[slot]
+            for slot, insn in enumerate(self.insns)
+            if _is_arena_access(insn) or _is_narrowed(insn, self.program.insns[self.origin[slot]])
+        )
+
+    @property
     def several_functions(self) -> bool:
         """Whether the emitter treats it as a program of several functions.
 
         One that throws always is: where it names no callback the kernel adds a hidden function, `r0 = r1; exit`.
         """
         return len(self.subprogs) > 1 or any(sub.is_exception_boundary for sub in self.subprogs)
+
+
+# Modes of an access that only the rewriting makes, by class: plain and sign-extending loads, plain and atomic stores.
+_ARENA_MODES = {isa.LDX: (0xA0, 0xC0), isa.ST: (0xA0,), isa.STX: (0xA0, 0xE0)}
+
+
+def _is_arena_access(insn: Insn) -> bool:
+    return insn.mode in _ARENA_MODES.get(insn.cls, ())
+
+
+def _is_narrowed(insn: Insn, original: Insn) -> bool:
+    """Whether 64-bit arithmetic became 32-bit arithmetic; moves and divisions do for other reasons."""
+    cast = original.op == isa.MOV and original.off == isa.OFF_ADDR_SPACE_CAST
+    same = (insn.op, insn.dst, insn.src, insn.off) == (original.op, original.dst, original.src, original.off)
+    return insn.cls == isa.ALU and original.cls == isa.ALU64 and same and not cast
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from time import perf_counter
 from bpf.errors import InputError
 from bpf.program import Program, Request
 from bpf.verified import Rejected, Verified
+from emu.arena import in_arena
 from emu.compare import Difference, compare, without_inlined
 from emu.interp import Interpreter
 from emu.outcome import Outcome
@@ -182,7 +183,7 @@ class Pipeline:
     def interpret(self, request: Request, others: Mapping[str, Program]) -> Outcome:
         """All runs of a request in the reference interpreter, on the same maps."""
         world = World(request.program, memory=self.memory, seed=self.options.seed, programs=others)
-        engine = Interpreter(world, budget=self.options.budget)
+        engine = Interpreter(world, budget=self.options.budget, in_arena=in_arena(request.program))
         runs = tuple(engine.run(run) for run in request.runs)
         return Outcome("interp", runs, world.contents(), world.dumps())
 

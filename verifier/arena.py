@@ -8,7 +8,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
-from bpf.maps import MapType
+from bpf.maps import ARENA_USER, MapType
 from bpf.program import Program
 from bpf.proto import FuncProto
 
@@ -18,7 +18,8 @@ _MAP_REFS: Final = (
     isa.PSEUDO_MAP_VALUE,
     isa.PSEUDO_MAP_IDX_VALUE,
 )
-_MAPPED: Final = 1 << 44  # where an arena without an address of its own is taken to be mapped
+
+F_NO_USER_CONV: Final = 1 << 18
 
 
 def arena_user(program: Program) -> int | None:
@@ -30,8 +31,13 @@ def arena_user(program: Program) -> int | None:
         if insn.code == isa.LD_IMM64 and insn.src in _MAP_REFS and 0 <= insn.imm < len(program.maps):
             spec = program.maps[insn.imm]
             if spec.type == MapType.ARENA:
-                return spec.extra or _MAPPED
+                return spec.extra or ARENA_USER
     return None
+
+
+def arena_converts(program: Program) -> bool:
+    """Whether an address of the arena has another form for user space (no BPF_F_NO_USER_CONV)."""
+    return not any(spec.type == MapType.ARENA and spec.flags & F_NO_USER_CONV for spec in program.maps)
 
 
 def is_arena_param(name: str) -> bool:

@@ -14,6 +14,7 @@ from verifier.loads import check_load_mem, check_store_reg, save_aux_ptr_type
 from verifier.memory import check_mem_access
 from verifier.regions import BPF_READ, BPF_WRITE
 from verifier.regs import (
+    PTR_TO_ARENA,
     PTR_TO_BTF_ID,
     PTR_TO_CTX,
     PTR_TO_FLOW_KEYS,
@@ -31,6 +32,7 @@ _RMW: Final = frozenset(
     {op | fetch for op in (isa.ADD, isa.AND, isa.OR, isa.XOR) for fetch in (0, isa.FETCH)}
     | {isa.XCHG, isa.CMPXCHG}
 )
+_LOOPS: Final = frozenset(op | isa.FETCH for op in (isa.AND, isa.OR, isa.XOR))
 _NO_ATOMICS: Final = frozenset(
     {
         PTR_TO_CTX,
@@ -69,7 +71,10 @@ def _check_pointer(env: Env, insn: Insn, regno: int, what: str) -> None:
     """Memory behind some pointers is accessed by rewritten code, which is not atomic."""
     kind = env.regs[regno].type
     is_unsafe = insn.imm == isa.LOAD_ACQ and (kind == PTR_TO_BTF_ID or kind & PTR_UNTRUSTED)
-    if kind in _NO_ATOMICS or is_unsafe:
+    is_loop = (
+        kind == PTR_TO_ARENA and insn.imm in _LOOPS
+    )  # which the JIT cannot make of an access that may fault
+    if kind in _NO_ATOMICS or is_unsafe or is_loop:
         env.refuse("EACCES", f"BPF_ATOMIC {what} R{regno} {reg_type_str(kind)} is not allowed")
 
 

@@ -17,6 +17,7 @@ from bpf.maps import MapType
 from bpf.program import KfuncRef, Program
 from bpf.progtypes import ATTACH_NAMES
 from verifier import inline
+from verifier.arena import arena_converts
 from verifier.deadcode import Trimmed, trim
 from verifier.divmod import patch_division
 from verifier.facts import Facts
@@ -116,6 +117,7 @@ class _Draft:
         self.map_of_call = self._by_place(facts.map_of_call)
         self.inlined: set[int] = set()
         tracing = program.prog_type == "tracing" and program.expected_attach_type < len(ATTACH_NAMES)
+        self.same_space = not arena_converts(program)
         self.attach = ATTACH_NAMES[program.expected_attach_type] if tracing else ""
         self.pokes: list[tuple[int, int]] = []
         looping = {self._number(at) for at in self.loops}
@@ -190,7 +192,7 @@ class _Draft:
             return _packet_load(insn)
         if insn.code == isa.OP_MAY_GOTO:
             return _may_goto(at + 1 + insn.off, self.depths[self._number(at)])
-        if insn.code == isa.ALU64 | isa.MOV | isa.X and insn.imm == 1 and insn.off == isa.OFF_ADDR_SPACE_CAST:
+        if insn.code == _MOVE and insn.off == isa.OFF_ADDR_SPACE_CAST and (insn.imm == 1 or self.same_space):
             return (Item(Insn(isa.ALU | isa.MOV | isa.X, insn.dst, insn.src)),)
         if is_bpf_call(insn):
             return (Item(insn, at + insn.imm + 1),)

@@ -82,7 +82,7 @@ def _check_value(spec: MapSpec, at: int, off: int) -> None:
         raise Refused("EINVAL", "no direct value access support for this map type", insn=at)
     message = f"invalid access to map value pointer, value_size={spec.value_size} off={off}"
     if spec.type == MapType.ARENA:
-        if off > spec.max_entries * _PAGE:
+        if off >= spec.max_entries * _PAGE:
             raise Refused("ERANGE", message, insn=at)
         return
     if spec.type == MapType.INSN_ARRAY:

@@ -7,6 +7,7 @@ The op's fields are what decode.py put in it.
 from bpf import isa
 from bpf.helpers import Helper
 from bpf.isa import U32, U64
+from bpf.kfuncs import Kfunc
 from emu.interp.layout import FUNC_BASE
 from emu.interp.records import Row
 from emu.interp.state import Frame, Machine, Op, Stop, Waiting, Word
@@ -64,6 +65,28 @@ def call_kfunc(machine: Machine, frame: Frame, op: Op) -> Frame:
     row = _record(machine, frame, kfunc.name, "kfunc", args)
     padding = (0,) * (isa.MAX_FUNC_ARGS - nargs)
     return _answered(machine, frame, row, void, machine.world.kfunc(kfunc.name, args + padding))
+
+
+def in_arena(kfunc: Kfunc) -> tuple[tuple[int, bool], ...]:
+    """The arguments in registers that are addresses in an arena, and whether they may be null."""
+    return tuple(
+        (number, param.name.endswith("__nullable"))
+        for number, param in enumerate(kfunc.proto.params[: isa.MAX_REG_ARGS], 1)
+        if param.name.endswith(("__arena", "__arena__nullable"))
+    )
+
+
+def call_with_pages(machine: Machine, frame: Frame, op: Op) -> Frame:
+    """As `call_kfunc`, of one that takes addresses in an arena: it is given the kernel's."""
+    pages = machine.world.arena(frame.unit.program)
+    if pages is None:
+        raise Stop("call", f"{op[2].name} takes an address in an arena, and the program has none")
+    for number, nullable in in_arena(op[2]):
+        word = frame.regs[number]
+        if word is not None:
+            low = word & U32
+            frame.regs[number] = 0 if nullable and not low else pages.base + low
+    return call_kfunc(machine, frame, op)
 
 
 def throw(machine: Machine, frame: Frame, op: Op) -> Frame | None:

@@ -4,6 +4,8 @@ ops.py turns instructions to ops one by one; here is what depends on where an in
 two slots of ld_imm64, maps and functions. Never fails: what is wrong with an instruction stops the program there.
 """
 
+from dataclasses import replace
+
 from bpf import exceptions, isa
 from bpf.errors import InputError
 from bpf.helpers import HELPERS
@@ -11,7 +13,7 @@ from bpf.insn import Insn
 from bpf.isa import U32, U64
 from bpf.kfuncs import KFUNCS
 from bpf.program import Program
-from emu.interp import calls, special
+from emu.interp import arena, calls, special
 from emu.interp.layout import code_address, function_address
 from emu.interp.ops import CALL_OUT, JA, LD64, checked, conditional, plain, stop_op
 from emu.interp.state import Op, Stop, Unit
@@ -20,9 +22,17 @@ from emu.runtime.world import World
 _POSITION_FREE = frozenset({isa.LDX, isa.ST, isa.STX, isa.ALU, isa.ALU64})
 
 
-def decode(program: Program, world: World) -> Unit:
-    """The ops of `program`, whose maps are those of `world`."""
-    return _Decoder(program, world).unit()
+def decode(program: Program, world: World, in_arena: frozenset[int] = frozenset()) -> Unit:
+    """The ops of `program`, whose maps are those of `world`. in_arena: its instructions that go through an arena."""
+    unit = _Decoder(program, world).unit()
+    pages = world.arena(program)
+    if pages is None:
+        return unit
+    code = list(unit.code)
+    for at, op in arena.ops(program.insns, pages, in_arena).items():
+        if code[at][1] is not calls.stop:
+            code[at] = op
+    return replace(unit, code=tuple(code))
 
 
 class _Decoder:
@@ -157,7 +167,8 @@ class _Decoder:
             raise Stop("call", f"{name} has more than {isa.MAX_FUNC_ARGS} parameters")
         if name == calls.THROW:
             return (CALL_OUT, calls.throw, kfunc, exceptions.callback(self.program), None)
-        return (CALL_OUT, calls.call_kfunc, kfunc, len(proto.params), proto.ret.kind == "void")
+        handler = calls.call_with_pages if calls.in_arena(kfunc) else calls.call_kfunc
+        return (CALL_OUT, handler, kfunc, len(proto.params), proto.ret.kind == "void")
 
 
 def _functions(program: Program) -> tuple[int, ...]:

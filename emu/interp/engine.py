@@ -62,7 +62,8 @@ class Interpreter:
 
     budget: instructions of one run (all its repetitions). seconds: None, or how long a run may take; it is looked
     at every 65536 instructions. fill: the byte that stacks are filled with when a function is entered. observer: called
-    before each instruction with the frames, outermost first, whose `pc` are then up to date; slow.
+    before each instruction with the frames, outermost first, whose `pc` are then up to date; slow. in_arena: instructions that
+    go through an arena (`Verified.in_arena`).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Interpreter:
         seconds: float | None = None,
         fill: int = 0xA5,
         observer: Callable[[Sequence[Frame]], None] | None = None,
+        in_arena: frozenset[int] = frozenset(),
     ) -> None:
         self.world = world
         self.budget = budget
@@ -80,7 +82,7 @@ class Interpreter:
         self._observer = observer
         self._machine = Machine(world, partial(_unit, world, {}), fill)
         world.place_code(code_address)
-        self._main = decode(world.program, world)
+        self._main = decode(world.program, world, in_arena)
         self._executed = 0
         self._deadline = 0.0
 

@@ -150,7 +150,7 @@ def _stx(insn: Insn) -> Op:
 
 def _move(insn: Insn, wide: bool) -> alu.Binary:
     if insn.off == isa.OFF_ADDR_SPACE_CAST and wide:
-        # Arenas, whose pointers have two forms, do not exist here; both forms share their low 32 bits.
+        # To the kernel's address space; what goes the other way needs an arena (arena.py).
         return alu.MOV32
     if insn.off:
         return (alu.MOVSX64 if wide else alu.MOVSX32)[insn.off]

@@ -59,6 +59,35 @@ def next_way(jump: Any_) -> Any_:
     return wrong
 
 
+def plain_cast(_machine: Any, frame: Any, op: Any) -> Any:
+    """The low half of an address, and nothing else."""
+    frame.regs[op[2]] = frame.regs[op[3]] & U32
+    return frame
+
+
+def wide_cast(move: Any_) -> Any_:
+    """An addr_space_cast moves all 64 bits."""
+
+    def wrong(insn: Insn, wide: bool) -> Any:
+        return (lambda _, b: b & U64) if wide and insn.off == isa.OFF_ADDR_SPACE_CAST else move(insn, wide)
+
+    return wrong
+
+
+def kept_at_fault(load: Any_) -> Any_:
+    """A load that finds no page changes nothing."""
+
+    def wrong(machine: Any, frame: Any, op: Any) -> Any:
+        insn, pages = op[2], op[3]
+        before, addr = frame.regs[insn.dst], frame.regs[insn.src] + insn.off
+        load(machine, frame, op)
+        if addr // 4096 not in pages.memory.pages and before is not None:
+            frame.regs[insn.dst] = before
+        return frame
+
+    return wrong
+
+
 def other_insn(change: Callable[[Insn], Insn]) -> Callable[[Any_], Any_]:
     """An instruction is taken for another one."""
 

@@ -27,6 +27,8 @@ INT_MAX = (1 << 31) - 1
 NR_CPUS = 8192  # of Debian's kernels
 MAX_STACK_DEPTH = 127  # kernel.perf_event_max_stack
 PAGE = 4096
+F_SEGV_ON_FAULT = 1 << 17
+F_NO_USER_CONV = 1 << 18
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the kernel
@@ -144,6 +146,18 @@ def check_insn_array(spec: MapSpec) -> None:
     need(spec.key_size == 4, f"key_size is {spec.key_size}, must be 4")
     need(spec.value_size == 16, f"value_size is {spec.value_size}, must be 16")
     need_flags(spec, 0)
+
+
+def check_arena(spec: MapSpec) -> None:
+    """arena_map_alloc."""
+    need(spec.key_size == 0 and spec.value_size == 0, "key_size and value_size must be 0")
+    need(spec.max_entries > 0, "max_entries is 0")
+    need(bool(spec.flags & F_MMAPABLE), "the flag BPF_F_MMAPABLE is missing")
+    need_flags(spec, F_SEGV_ON_FAULT | F_MMAPABLE | F_NO_USER_CONV)
+    need(spec.extra % PAGE == 0, f"map_extra is {spec.extra:#x}, must begin a page")
+    size = spec.max_entries * PAGE
+    need(size <= 1 << 32, "more than 4 GiB", "E2BIG")
+    need(spec.extra >> 32 == (spec.extra + size - 1) >> 32, "crosses a multiple of 4 GiB", "ERANGE")
 
 
 def check_stack_trace(spec: MapSpec) -> None:

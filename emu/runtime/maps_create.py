@@ -8,6 +8,7 @@ from bpf.maps import MapSpec, MapType
 from bpf.program import Program
 from emu.runtime import maps_checks as checks
 from emu.runtime.maps import BPF_MAP_SIZE, Map, preset
+from emu.runtime.maps_arena import ArenaMap
 from emu.runtime.maps_array import ArrayMap, PerCpuArrayMap
 from emu.runtime.maps_code import InsnArrayMap
 from emu.runtime.maps_hash import HashMap, LruHashMap, LruPerCpuHashMap, PerCpuHashMap
@@ -38,6 +39,7 @@ _KINDS: dict[int, tuple[Callable[[MapSpec], None], type[Map]]] = {
     MapType.CPUMAP: (checks.check_device, SparseArrayMap),
     MapType.XSKMAP: (checks.check_device, FdArrayMap),
     MapType.SOCKMAP: (checks.check_device, FdArrayMap),
+    MapType.ARENA: (checks.check_arena, ArenaMap),
     MapType.INSN_ARRAY: (checks.check_insn_array, InsnArrayMap),
 }
 
@@ -48,7 +50,7 @@ _REFERENCES = frozenset(
 _UNMODELLED = frozenset(MapType) - _KINDS.keys()
 
 # Shapes that passed the checks: a campaign makes the same few maps again and again.
-_ALLOWED: set[tuple[int, int, int, int, int]] = set()
+_ALLOWED: set[tuple[int, int, int, int, int, int]] = set()
 _ALLOWED_MAX = 4096
 
 
@@ -102,7 +104,7 @@ def create(spec: MapSpec, index: int, memory: Memory, cpus: int = 1) -> Map:
     if kind is None:
         raise InputError(_what(spec, index), "", f"type {type_name(spec.type)} is not supported")
     check, cls = kind
-    shape = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+    shape = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, spec.extra)
     if shape not in _ALLOWED:
         try:
             checks.check_access(spec)

@@ -162,6 +162,24 @@ class Memory:
                 del self._bases[low:high], self._regions[low:high]
                 arena.reset()
 
+    def map_page(self, addr: int, name: str) -> memoryview:
+        """A new zeroed page at a guest address outside of all arenas: an object of its own."""
+        view = self.new_page(addr)
+        self.add(Region(addr, PAGE, "page", name, view))
+        return view
+
+    def new_page(self, addr: int) -> memoryview:
+        """The bytes of a new page at a guest address."""
+        del addr
+        return memoryview(bytearray(PAGE))
+
+    def unmap_page(self, addr: int) -> None:
+        """The page at this address is gone."""
+        region = self.region_at(addr)
+        if region is None or region.base != addr:
+            raise InternalError(f"no page at {addr:#x}")
+        self.drop(region)
+
     def within(self, arenas: tuple[str, ...]) -> list[Region]:
         """All objects of these arenas."""
         out: list[Region] = []

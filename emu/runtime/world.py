@@ -15,6 +15,7 @@ from emu.runtime.contexts import Context
 from emu.runtime.environment import Environment
 from emu.runtime.internals import INTERNALS, helper_behind
 from emu.runtime.maps import Map
+from emu.runtime.maps_arena import ArenaMap, arena_of
 from emu.runtime.maps_code import InsnArrayMap
 from emu.runtime.maps_create import create_all
 from emu.runtime.maps_slots import ProgArrayMap
@@ -92,6 +93,12 @@ class World:
         """Fill the jump tables in. where: from an instruction of the program to its address in the engine; 0 for none."""
         for one in self.jump_tables():
             one.place_code(where)
+
+    def arena(self, program: Program) -> ArenaMap | None:
+        """The arena of a program whose maps are those of this world, None where it refers to none."""
+        index = arena_of(program)
+        one = None if index is None or index >= len(self.maps) else self.maps[index]
+        return one if isinstance(one, ArenaMap) else None
 
     def jump_tables(self) -> list[InsnArrayMap]:
         """The maps that hold addresses of instructions."""

@@ -14,11 +14,12 @@ from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import Program
 from emu.native import bpf_text
+from emu.runtime.maps_arena import arena_of, base_of
 from emu.sandbox import addresses, gates
 from emu.sandbox.callees import callee_of
 from emu.sandbox.machine import Machine
 from jit.image import Image, Layout, NativeFunction
-from jit.layout import private_stack_symbol
+from jit.layout import ARENA_SYMBOL, private_stack_symbol
 from jit.place import place
 
 _ALIGN = 16
@@ -321,7 +322,9 @@ def _symbols(machine: Machine, image: Image) -> dict[str, int]:
     symbols: dict[str, int] = {}
     for native in image.functions:
         for reloc in native.relocs:
-            if reloc.symbol and reloc.symbol not in symbols:
+            if reloc.symbol == ARENA_SYMBOL:
+                symbols[reloc.symbol] = base_of(arena_of(image.verified.program) or 0)
+            elif reloc.symbol and reloc.symbol not in symbols:
                 code = reloc.kind in _CALLS or callee_of(reloc.symbol).kind != "unknown"
                 find = machine.symbol if code else machine.data_symbol
                 symbols[reloc.symbol] = find(reloc.symbol)

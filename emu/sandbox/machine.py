@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
+from emu.runtime import maps_arena
 from emu.runtime.memory import Region
 from emu.sandbox import addresses, entry, forbidden, gates, native, script, stubs
 from emu.sandbox.control import Control
@@ -18,6 +19,8 @@ from emu.sandbox.objects import NativeMemory
 from emu.sandbox.script import Script
 from emu.sandbox.watchdog import Watchdog
 
+_FAULTS = (*native.READ_ERRORS, *native.WRITE_ERRORS)
+_WIDEST = 8  # bytes of an access that may fault
 _NO_FIXUPS: Mapping[int, tuple[int, str]] = {}
 _FLUSH_EVERY = 1000  # loads; forgetting single blocks leaks some 0.7 KB each time
 
@@ -65,7 +68,7 @@ class Machine:
         self._script_host = mmap.mmap(-1, addresses.SCRIPT_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.stack = memoryview(self._stack_host)
         self.image = memoryview(self._image_host)
-        self.memory = NativeMemory(self.stack)
+        self.memory = NativeMemory(self.stack, self.cpu)
         self.control = Control(memoryview(self._control_host))
         self.gates = Gates(memoryview(self._gates_host))
         self.script = Script(memoryview(self._script_host))
@@ -144,6 +147,7 @@ class Machine:
                 addresses.IMAGE, addresses.IMAGE + addresses.IMAGE_SIZE - 1, cpu.code_hook(self._on_step)
             )
             cpu.on_access(addresses.STACK, addresses.STACK + addresses.STACK_SIZE - 1, self._on_stack)
+        cpu.on_write(maps_arena.BASE, maps_arena.END - 1, self._on_arena_write)
         cpu.on_interrupt(self._on_interrupt)
         cpu.on_bad_access(self._on_bad_access)
         for name in ("syscall", "sysenter", "cpuid", "in", "out"):
@@ -219,8 +223,8 @@ class Machine:
     ) -> None:
         """Replace the image by `chunks` of (address, bytes); the main function lies at IMAGE.
 
-        owner: whoever loads; nothing is done when it was the last one to. fixups: address of a fault-tolerant load ->
-        its length and the register that becomes 0. functions: where gates lead, as in `Gates.set_functions`. Raises InternalError when a chunk lies outside.
+        owner: whoever loads; nothing is done when it was the last one to. fixups: address of a fault-tolerant access ->
+        its length and the register that becomes 0, "" for none. functions: where gates lead, as in `Gates.set_functions`. Raises InternalError when a chunk lies outside.
         """
         if self.loaded is owner:
             return
@@ -293,7 +297,7 @@ class Machine:
         """Run from `begin` until the run ends; returns an error number."""
         with self._interruptible:
             error = self.cpu.start(begin, addresses.END)
-            while error in native.READ_ERRORS and self._bad is not None and self._fixup():
+            while error in _FAULTS and self._bad is not None and self._fixup():
                 error = self.cpu.start(self.cpu.read("rip"), addresses.END)
         return error
 
@@ -304,6 +308,7 @@ class Machine:
 
     def _begin_run(self) -> None:
         self._bad: tuple[int, int] | None = None
+        self._reaching: tuple[int, list[tuple[int, bytes]]] | None = None
         self._number: int | None = None
         self._caught = ""
         self._where = 0
@@ -368,6 +373,14 @@ class Machine:
     def _on_bad_access(self, addr: int, size: int) -> None:
         self._bad = (addr, size)
 
+    def _on_arena_write(self, addr: int, size: int) -> None:
+        """A write that reaches into the next page, which may not exist: the processor does not undo what it wrote by then."""
+        here = addresses.PAGE - addr % addresses.PAGE
+        if size > here:
+            pieces = ((addr, here), (addr + here, size - here))
+            found = [(at, self.cpu.read_memory(at, length)) for at, length in pieces]
+            self._reaching = addr, [(at, old) for at, old in found if old is not None]
+
     def _on_forbidden(self, name: str) -> None:
         if not self._caught:
             self._caught = name
@@ -382,15 +395,21 @@ class Machine:
             self._where = addr
             self.cpu.stop()
 
-    # ---- fault-tolerant loads
+    # ---- fault-tolerant loads and stores
 
     def _fixup(self) -> bool:
-        """A load that may fault (PROBE_MEM): its register becomes 0 and the next instruction follows."""
+        """An access that may fault (PROBE_MEM): the register that it loads becomes 0 and the next instruction follows."""
         found = self._fixups.get(self.cpu.read("rip"))
         if found is None:
             return False
         length, register = found
-        self.cpu.write(register, 0)
+        if register:
+            self.cpu.write(register, 0)
+        if self._reaching is not None and self._bad is not None:
+            first, before = self._reaching
+            for addr, old in before if 0 <= self._bad[0] - first < _WIDEST else ():
+                self.cpu.write_memory(addr, old)
+            self._reaching = None
         self.cpu.write("rip", self.cpu.read("rip") + length)
         self._bad = None
         return True

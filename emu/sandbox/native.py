@@ -81,7 +81,7 @@ class Processor:
         self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
         self._uc.ctl_set_tcg_buffer_size(_BUFFER)
         self._handle = self._uc._uch  # noqa: SLF001 - the binding has no public name for its C handle
-        self._keep: list[Any] = []
+        self._kept: dict[int, Any] = {}
         self._maps: list[tuple[int, int, int]] = []  # first address, last, permissions; in order
         self._callbacks: dict[int, Any] = {}
         self._cell = ctypes.c_uint64()
@@ -91,9 +91,15 @@ class Processor:
     def map(self, addr: int, host: Any, size: int, perms: int) -> None:
         """Map `size` bytes of a writable buffer at a guest address; the buffer is kept alive."""
         cells = (ctypes.c_char * size).from_buffer(host)
-        self._keep.append((host, cells))
+        self._kept[addr] = host, cells
         insort(self._maps, (addr, addr + size - 1, perms))
         self._check(_lib.uc_mem_map_ptr(self._handle, addr, size, perms, ctypes.addressof(cells)), "map")
+
+    def unmap(self, addr: int, size: int) -> None:
+        """Take away what was mapped last at this address, as a whole."""
+        self._maps = [one for one in self._maps if one[0] != addr]
+        self._check(_lib.uc_mem_unmap(self._handle, ctypes.c_uint64(addr), ctypes.c_uint64(size)), "unmap")
+        del self._kept[addr]
 
     def remember_pages(self) -> None:
         """Let the processor remember all permissions of a page that it has looked up. After all maps.
@@ -101,10 +107,9 @@ class Processor:
         By itself Unicorn remembers only that a page may be read, or only that it may be written to, so that a push and a pop take
         some twenty times as long as they need to. Addresses that are not mapped, or not for such an access, stay as they are.
         """
-        maps = self._maps
 
         def hook(_uc: int, addr: int, kind: int, page: Any, _user: int) -> bool:
-            perms = _NEEDED.get(kind, 0)
+            maps, perms = self._maps, _NEEDED.get(kind, 0)
             at = bisect_right(maps, (addr, _TOP, 0)) - 1
             if at >= 0 and addr <= maps[at][1] and maps[at][2] & perms:
                 perms = maps[at][2]
@@ -174,6 +179,18 @@ class Processor:
             return True
 
         return self._hook(uc_const.UC_HOOK_MEM_READ | uc_const.UC_HOOK_MEM_WRITE, _MEM(hook), first, last)
+
+    def on_write(self, first: int, last: int, call: Callable[[int, int], None]) -> None:
+        """Call `call(address, size)` before each write to [first, last]."""
+
+        def hook(_uc: int, _kind: int, addr: int, size: int, _value: int, _user: int) -> bool:
+            try:
+                call(addr, size)
+            except BaseException as error:  # noqa: BLE001 - raised again outside of the C frames
+                self._fail(error)
+            return True
+
+        self._hook(uc_const.UC_HOOK_MEM_WRITE, _MEM(hook), first, last)
 
     def on_instruction(self, name: str, call: Callable[[], None]) -> None:
         """Call `call()` where the instruction `name` is executed; what it returns to the program is 0."""

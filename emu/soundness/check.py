@@ -91,16 +91,16 @@ def check_recorded(
         return Checked(why=f"more than {recorder.limit} visited instructions")
     try:
         world = World(verified.program, memory=memory, programs=programs, seed=seed)
-        return _run(verified.program, recorder, inputs, world, budget)
+        return _run(verified, recorder, inputs, world, budget)
     except InputError as error:
         return Checked(why=str(error))
 
 
 def _run(
-    program: Program, recorder: Recorder, inputs: Sequence[RunInput], world: World, budget: int
+    verified: Verified, recorder: Recorder, inputs: Sequence[RunInput], world: World, budget: int
 ) -> Checked:
-    follower = Follower(recorder, world)
-    engine = Interpreter(world, budget=budget, observer=follower)
+    program, follower = verified.program, Follower(recorder, world)
+    engine = Interpreter(world, budget=budget, observer=follower, in_arena=verified.in_arena)
     runs = 0
     for number, run in enumerate(inputs):
         try:

@@ -16,6 +16,7 @@ from verifier.regs import (
     CONST_PTR_TO_MAP,
     NOT_INIT,
     PTR_MAYBE_NULL,
+    PTR_TO_ARENA,
     PTR_TO_BTF_ID,
     PTR_TO_CTX,
     PTR_TO_FUNC,
@@ -221,6 +222,8 @@ class Relation:
         base = reg.base
         if base == PTR_TO_MAP_VALUE:
             return self._map_value(reg, word)
+        if base == PTR_TO_ARENA:
+            return word <= U32
         if base == PTR_TO_INSN:
             return self._instruction(reg, word)
         if base == PTR_TO_MEM and not reg.type & PTR_UNTRUSTED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpf import isa
+from emu.arena import in_arena
 from emu.interp import Interpreter
 from emu.interp.state import Frame
 from emu.runtime.world import World
@@ -44,7 +45,8 @@ class ReferenceLog:
 
     def engine(self, world: World, budget: int) -> Interpreter:
         """An interpreter that is observed."""
-        self._engine = Interpreter(world, budget=budget, fill=FILL, observer=self)
+        uses = in_arena(world.program)
+        self._engine = Interpreter(world, budget=budget, fill=FILL, observer=self, in_arena=uses)
         return self._engine
 
     def __call__(self, frames: Sequence[Frame]) -> None:

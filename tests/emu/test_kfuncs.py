@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bpf import asm
 from bpf.errors import InputError
 from bpf.kfuncs import KFUNCS
 from bpf.maps import MapSpec, MapType
@@ -387,3 +388,23 @@ def test_every_kfunc_has_a_test() -> None:
     called = {call[0] for case in recorded("kfuncs") for call in case["calls"] if isinstance(call[0], str)}
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in IMPLEMENTED if name not in called and name not in text] == []
+
+
+def test_pages_of_an_arena() -> None:
+    """What tests/emu/test_arenas.py does not do: wrong maps, flags and counts; freeing what is not there."""
+    text = "map ar: arena key 0 value 0 max 4 flags 1024\nmap a: array key 4 value 8 max 1\nr1 = map[ar]\nr0 = 0\nexit\n"
+    world = World(asm.parse(text, "t").program)
+    arena, other = world.map_pointer(0), world.map_pointer(1)
+    user = 1 << 44
+    assert world.kfunc("bpf_arena_alloc_pages", (arena, 0, 1, 0, 1)) == 0
+    assert world.kfunc("bpf_arena_alloc_pages", (arena, 0, 0, 0, 0)) == 0
+    assert world.kfunc("bpf_arena_alloc_pages", (arena, 0, 5, 0, 0)) == 0
+    assert world.kfunc("bpf_arena_alloc_pages", (other, 0, 1, 0, 0)) == 0
+    assert world.kfunc("bpf_arena_reserve_pages", (other, user, 1)) == 0xFFFFFFEA
+    assert world.kfunc("bpf_arena_reserve_pages", (arena, user, 0)) == 0
+    assert world.kfunc("bpf_arena_alloc_pages", (arena, user + 4096, 2, 0, 0)) == user + 4096
+    assert world.kfunc("bpf_arena_free_pages", (arena, user + 8192, 100)) == 0
+    assert world.kfunc("bpf_arena_free_pages", (arena, 0, 1)) == 0
+    assert [int.from_bytes(key, "little") for key, _ in world.contents()[0]] == [1]
+    with pytest.raises(HelperTrap, match="is no map"):
+        world.kfunc("bpf_arena_free_pages", (arena + 8, user, 1))

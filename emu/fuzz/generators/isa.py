@@ -12,6 +12,7 @@ from bpf.opcodes import FORMS, Form
 from bpf.program import Request
 from emu.fuzz.generators import callees
 from emu.fuzz.generators.accesses import context, indexed, packet
+from emu.fuzz.generators.arenas import arena, visit
 from emu.fuzz.generators.arith import alu, constant, mask
 from emu.fuzz.generators.body import FP, PARAMS, REGS, SAVED, TEMPORARY, Body, Pointer
 from emu.fuzz.generators.branches import fork, loop
@@ -29,8 +30,9 @@ from emu.fuzz.generators.switches import switch
 _TYPES = ("sched_cls",) * 4 + ("syscall",) * 4 + ("xdp",) * 2
 _DEPTHS = (16, 32, 64, 104, 120, 128, 136, 200, 256)
 _PACKET = frozenset({"ld_abs_b", "ld_abs_h", "ld_abs_w", "ld_ind_b", "ld_ind_h", "ld_ind_w"})
-# What needs an arena or a variable of the kernel, and so has no run here.
-_WITHOUT = frozenset({"addr_space_cast", "ld_btf_id"})
+# What needs a variable of the kernel, and so has no run here.
+_WITHOUT = frozenset({"ld_btf_id"})
+_ARENAS = 0.25  # of all programs
 _SHIFT_WAYS = (0, 1, 2, 7, 8, 15, 16, 24, 31, 32, 33, 48, 62, 63)
 
 
@@ -40,6 +42,9 @@ def forms(rng: random.Random) -> Made:
     prog_type = draw.pick(_TYPES)
     plan = Plan(draw, prog_type, maps(draw), forks=draw.pick((3, 5, 8)), may_gotos=2)
     plan.packet_loads = prog_type == "sched_cls"
+    if draw.chance(_ARENAS):
+        plan.arena = len(plan.maps)
+        plan.maps = (*plan.maps, arena(draw))
     count = draw.pick((0, 2, 5, 6, 7, 8, 12))
     callee = Signature("f0", tuple(Param(draw.pick(SCALARS)) for _ in range(count)), draw.pick(RETURNS))
     main = Signature("main", (Param(context_type(prog_type), ctx=True),), "int", GLOBAL)
@@ -105,6 +110,8 @@ def statement(body: Body) -> None:
         return
     if kind < 0.08:
         at_exceptions(body)
+        return
+    if kind < 0.16 and body.plan.arena is not None and visit(body, body.plan.arena):
         return
     form, emit = _FORMS[int(draw.random() * len(_FORMS))]
     emit(body, form)
@@ -186,6 +193,11 @@ def _branch(body: Body, form: Form) -> None:
         code.land(jump)
         body.join(before)
     body.nesting -= 1
+
+
+def _arena(body: Body, _form: Form) -> None:
+    if body.plan.arena is None or not visit(body, body.plan.arena):
+        alu(body)
 
 
 def _switch(body: Body, _form: Form) -> None:
@@ -379,6 +391,8 @@ def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     cls, mode = form.code & isa.CLASS_MASK, form.code & isa.MODE_MASK
     if not form.loadable or form.name in _WITHOUT:
         return None
+    if form.name == "addr_space_cast":
+        return _arena
     if cls in (isa.ALU, isa.ALU64):
         return _arith
     if form.name in _PACKET:
@@ -397,10 +411,11 @@ def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     return _store
 
 
+_SELDOM = (_call, _packet_load, _switch, _arena)
 _RARE = 4  # times that forms are there which stand for whole calls
 _FORMS = tuple(
     (form, emit)
     for form in FORMS
     if (emit := _emitter(form)) is not None
-    for _ in range(_RARE if emit in (_call, _packet_load, _switch) else 1)
+    for _ in range(_RARE if emit in _SELDOM else 1)
 )

@@ -5,6 +5,7 @@ from typing import Final
 
 from bpf import isa
 from bpf.verified import Verified
+from emu.arena import in_arena
 from emu.compare import Difference, compare, without_inlined
 from emu.fuzz.finding import Finding
 from emu.fuzz.oracles.allowed import with_removed, without_unread
@@ -60,7 +61,7 @@ def _reads_unwritten(exam: Exam, outcome: Outcome) -> bool:
     """Whether the interpreter says something else when stacks hold other bytes at first."""
     options, program = exam.pipeline.options, exam.request.program
     world = World(program, seed=options.seed, programs=exam.others)
-    engine = Interpreter(world, budget=options.budget, fill=_FILL)
+    engine = Interpreter(world, budget=options.budget, fill=_FILL, in_arena=in_arena(program))
     runs = tuple(engine.run(run) for run in exam.request.runs)
     other = Outcome("interp", runs, world.contents(), world.dumps())
     return compare(outcome, other, program.maps) is not None

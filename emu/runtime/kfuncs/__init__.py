@@ -9,12 +9,13 @@
 docs/kfuncs.md explains how a user adds some.
 """
 
-from emu.runtime.kfuncs import bits, convention, kernel, strings, testmod
+from emu.runtime.kfuncs import arena, bits, convention, kernel, strings, testmod
 from emu.runtime.kfuncs.registry import IMPLEMENTED, Rax, implement, kfunc, load
 
 __all__ = [
     "IMPLEMENTED",
     "Rax",
+    "arena",
     "bits",
     "convention",
     "implement",
