@@ -98,6 +98,7 @@ def _may_goto(env: Env, insn: Insn) -> None:
     idx = env.insn_idx
     env.may_goto_visits += 1
     if env.mode == "strict":
+        env.strict_acted = True
         end_stack_arg_loads(env)
     if env.may_goto_clobbers:
         clobber_stack_args(env)

@@ -67,6 +67,7 @@ class Env:
     insn_limit: visited instructions after which it gives up. show_stack_args: the log shows outgoing slots, in lines
       of our own. may_goto_clobbers (strict): may_goto is taken to destroy argument 6. may_goto_visits, converged: how
       often a may_goto was visited, and whether some path ended because it went round in a loop.
+    strict_acted: strict mode did something that kernel mode does not, so that the kernel may say something else.
     log_from (level 1): the log shows nothing before so many instructions are visited, 0 for all.
     cur_hist: the history entry of this instruction, or None. recorder: is shown every state, if there is one.
     """
@@ -96,6 +97,7 @@ class Env:
         self.license = program.license
         self.gpl = program.license in _GPL_LICENSES
         self.mode = mode
+        self.strict_acted = False
         self.insn_limit = insn_limit
         self.log_from = log_from if log_level & LOG_LEVEL1 else 0
         self.show_stack_args = show_stack_args

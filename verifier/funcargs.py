@@ -246,6 +246,7 @@ def btf_check_subprog_call(env: Env, subprogno: int) -> str:
     if sub.unreliable:
         if env.mode == "strict" and sub.in_stack_args:
             # Hole 1: the slots are asked for all the same.
+            env.strict_acted = True
             check_outgoing_stack_args(env, sub.arg_cnt)
         return "EINVAL"
     try:

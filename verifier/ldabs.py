@@ -33,6 +33,7 @@ def check_ld_abs(env: Env, insn: Insn) -> None:
     check_ptr_off_reg(env, env.regs[_CTX], _CTX)
     clear_caller_saved_regs(env)
     if env.mode == "strict":
+        env.strict_acted = True
         clobber_stack_args(env)
         end_stack_arg_loads(env)
     env.regs[isa.R0] = UNKNOWN_REG

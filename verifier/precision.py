@@ -241,7 +241,8 @@ def mark_all_scalars_precise(env: "Env", start: VState) -> None:
                         env.trace(
                             f"force_precise: frame{frameno}: forcing fp{-8 * (spi + 1)} to be precise\n"
                         )
-            if env.mode == "strict":
+            if env.mode == "strict" and func.stack_args:
+                env.strict_acted = True
                 func.stack_args = [_precise(reg) for reg in func.stack_args]
         state = state.parent
 

@@ -249,6 +249,7 @@ def _collect_precise(env: "Env", frame: FuncState, frameno: int, bt: Backtrack) 
         # Hole 6: the kernel leaves stack arguments out.
         for i, reg in enumerate(frame.stack_args):
             if reg.precise and reg.type == SCALAR_VALUE:
+                env.strict_acted = True
                 bt.args[frameno] |= 1 << i
                 names.append(f"sa{i}")
     if names and env.verbose2:

@@ -1,6 +1,7 @@
 """Strict mode: what it refuses beyond the kernel, and that it refuses nothing else. docs/strict.md says why."""
 
 import gzip
+import importlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -174,6 +175,34 @@ int main(struct __sk_buff *ctx):
     message = "callee expects 6 args, stack arg1 is clobbered by may_goto or LD_ABS/LD_IND"
     assert (verdict.errno, verdict.message) == ("EFAULT", message)
     assert not isinstance(verify(program(text)), Rejected)
+
+
+def test_the_kernels_way_is_gone_only_where_it_may_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """prog tc
+int main(struct __sk_buff *ctx):
+    {first}
+    r0 = 0
+    *(u64 *)(r11 -8) = 60
+    r1 = 1
+    r2 = 2
+    r3 = 3
+    r4 = 4
+    r5 = 5
+    call okf_sum6
+    exit
+"""
+    module = importlib.import_module("verifier.verify")
+    right, modes = module._judge, []
+
+    def judge(ask: Any) -> Any:
+        modes.append(ask.mode)
+        return right(ask)
+
+    monkeypatch.setattr(module, "_judge", judge)
+    for first, wanted in (("r6 = r1", ["strict"]), ("may_goto pc+0", ["strict", "kernel"])):
+        modes.clear()
+        assert not isinstance(verify(program(text.format(first=first)), mode="strict"), Rejected)
+        assert modes == wanted, first
 
 
 def test_stack_arguments_in_the_log() -> None:
