@@ -34,6 +34,9 @@ def check_chains(env: "Env", edges: Sequence[Sequence[Edge]]) -> frozenset[int]:
             _Walk(env, edges, shared, private, may_be_private=index == 0 and _has_private_stacks(env)).visit(
                 index, 0, 0, []
             )
+    if env.mode == "strict" and 0 in private and env.subprogs[0].might_throw:
+        # Hole 8: around calls such a program pushes a word that whoever restores its registers does not know of.
+        env.refuse("EINVAL", "exceptions in a program whose main function has a private stack", insn=0)
     return frozenset(private)
 
 

@@ -21,6 +21,7 @@ HOLES: Mapping[int, str] = {
     3: "may_goto loses argument 6",
     4: "LD_ABS or LD_IND loses argument 6",
     6: "an earlier path is taken for covered although it depends on a stack argument",
+    8: "an exception restores the registers of a main function with a private stack from the wrong place",
 }
 MEMORY = "argument 6 is lost, by may_goto or by LD_ABS"
 
@@ -80,6 +81,8 @@ def _hole(program: Program, message: str) -> str:
         number = 1
     elif message.startswith("callback ") and message.endswith("args"):
         number = 2
+    elif message.startswith("exceptions in a program"):
+        number = 8
     elif any(words in message for words in _ABOUT_ARGUMENT_6):
         loops = any(insn.code == isa.OP_MAY_GOTO for insn in program.insns)
         loads = any(

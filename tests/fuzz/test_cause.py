@@ -33,6 +33,7 @@ def always(_finding: Finding) -> bool:
         ("ld_abs", 4),
         ("ld_abs_callee", 4),
         ("precision", 6),
+        ("throw_private", 8),
     ],
 )
 def test_holes_are_known_by_what_strict_mode_says(name: str, number: int) -> None:
