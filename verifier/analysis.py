@@ -76,8 +76,11 @@ def prepare(
 
 def follow_paths(env: Env) -> None:
     """The main pass. Raises Refused."""
-    do_check_main(env)
-    do_check_subprogs(env)
+    try:
+        do_check_main(env)
+        do_check_subprogs(env)
+    finally:
+        env.live_stack = None  # it knows env: all states would wait for Python to look for circles
 
 
 def facts(env: Env, depths: Sequence[int]) -> Facts:
