@@ -105,6 +105,8 @@ class Btf:
 
     def resolve(self, tid: int) -> int:
         """Id of the type behind typedefs, qualifiers and type tags. Raises InputError when they go round in a circle."""
+        if 0 <= tid < len(self.types) and self.types[tid].kind not in MODIFIERS:
+            return tid
         at = tid
         for _ in range(len(self.types) + 1):
             t = self.type(at)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bpf import isa
-from bpf.insn import Insn
 from verifier import calls, prelog
-from verifier.constfold import compute_const_regs, prune_dead_branches
+from verifier.constfold import Constants, prune_dead_branches
 from verifier.ctxaccess import is_plain
 from verifier.env import Env
 from verifier.facts import Facts
@@ -44,6 +43,7 @@ _PROBED: Final = frozenset(
     }
 )
 _SOCKETS: Final = frozenset({PTR_TO_SOCKET, PTR_TO_SOCK_COMMON, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK})
+_NOTED: Final = _PROBED | _SOCKETS | {PTR_TO_ARENA, PTR_TO_CTX}
 # Types that make the packet's data their own before they write it (gen_prologue).
 _UNCLONING: Final = frozenset({"sched_cls", "sched_act", "lwt_xmit", "sk_skb"})
 
@@ -55,7 +55,7 @@ def prepare(
     layout = env.layout
     mark_points(env, tables)
     collect_effects(env, edges)
-    constants = compute_const_regs(env, flow)
+    constants = Constants(env, flow)
     folded = prune_dead_branches(env.insns, constants, layout.points)
     if folded is not env.insns:
         env.insns = folded
@@ -86,43 +86,33 @@ def follow_paths(env: Env) -> None:
 def facts(env: Env, depths: Sequence[int]) -> Facts:
     """What the rewriting needs of it. depths: bytes of r10 stack of each function."""
     aux = env.aux
+    known = [(at, aux[at]) for at in env.layout.points if env.insns[at].code == isa.OP_CALL]
+    through = [(at, one.ptr_type) for at, one in enumerate(aux) if one.ptr_type in _NOTED]
     return Facts(
         tuple(env.insns),
-        seen=tuple(one.seen for one in aux),
-        map_of_call={
-            at: one.map_ptr.index
-            for at, one in enumerate(aux)
-            if isinstance(one.map_ptr, UsedMap) and env.insns[at].code == isa.OP_CALL
-        },
+        seen=tuple(env.seen),
+        map_of_call={at: one.map_ptr.index for at, one in known if isinstance(one.map_ptr, UsedMap)},
         loop_inline={
-            at: one.loop_inline[1]
-            for at, one in enumerate(aux)
-            if one.loop_inline is not None and one.loop_inline[0]
+            at: one.loop_inline[1] for at, one in known if one.loop_inline is not None and one.loop_inline[0]
         },
         tail_calls={
             at: (one.map_ptr.index, one.map_key)
-            for at, one in enumerate(aux)
+            for at, one in known
             if isinstance(one.map_ptr, UsedMap) and isinstance(one.map_key, int)
         },
         depths=tuple(depths),
-        writes=tuple(info.max_out_stack_arg_cnt for info in env.subprogs),
-        probed=frozenset(
-            at for at, one in enumerate(aux) if one.ptr_type in _PROBED and _is_load(env.insns[at])
-        ),
-        in_arena=frozenset(at for at, one in enumerate(aux) if one.ptr_type == PTR_TO_ARENA),
-        converted=_converted(env),
-        narrow=frozenset(at for at, one in enumerate(aux) if one.zext_dst),
+        writes=tuple([info.max_out_stack_arg_cnt for info in env.subprogs]),
+        probed=frozenset([at for at, kind in through if kind in _PROBED and env.insns[at].cls == isa.LDX]),
+        in_arena=frozenset([at for at, kind in through if kind == PTR_TO_ARENA]),
+        converted=_converted(env, through),
+        narrow=frozenset([at for at, one in enumerate(aux) if one.zext_dst]),
     )
 
 
-def _is_load(insn: Insn) -> bool:
-    return insn.cls == isa.LDX
-
-
-def _converted(env: Env) -> frozenset[int]:
+def _converted(env: Env, through: Sequence[tuple[int, int]]) -> frozenset[int]:
     """Accesses of contexts and sockets, and the first instruction where the kernel puts some in front of it."""
     types = _SOCKETS if is_plain(env.prog_type) else _SOCKETS | {PTR_TO_CTX}
-    found = {at for at, one in enumerate(env.aux) if one.ptr_type in types}
+    found = {at for at, kind in through if kind in types}
     if env.seen_direct_write and env.prog_type in _UNCLONING:
         found.add(0)
     return frozenset(found)

@@ -27,7 +27,7 @@ def arena_user(program: Program) -> int | None:
 
     It is the map's map_extra. Where that is 0 a process chooses it when it maps the arena; here it is always the same.
     """
-    for insn in program.insns:
+    for insn in program.insns if program.maps else ():
         if insn.code == isa.LD_IMM64 and insn.src in _MAP_REFS and 0 <= insn.imm < len(program.maps):
             spec = program.maps[insn.imm]
             if spec.type == MapType.ARENA:

@@ -42,7 +42,7 @@ def assume(program: Program) -> Verified:
             structure.edges,
             _pointer_args(program, structure.kfuncs),
         )
-        check_unresolved_kfuncs(program, structure, set(structure.graphs[0].unavoidable))
+        check_unresolved_kfuncs(program, structure, set(structure.graphs[0].unavoidable).__contains__)
         rewritten = fixups.rewrite(program, structure.layout, _facts(program, structure, uses))
     except Refused as no:
         where = "" if no.insn is None else f"insn {no.insn}"

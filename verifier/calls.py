@@ -123,6 +123,6 @@ def round_depth(depth: int) -> int:
 def tail_call_reachable(layout: Layout, edges: Sequence[Sequence[Edge]]) -> list[bool]:
     """For each function whether it, or something that it calls, may tail call."""
     reachable = [f.has_tail_call for f in layout.functions]
-    for node in callees_first(edges):
+    for node in callees_first(edges) if any(reachable) else ():
         reachable[node] |= any(reachable[edge.target] for edge in edges[node] if not edge.ref)
     return reachable

@@ -1,6 +1,6 @@
 """What is never read again is forgotten, so that states differ only in what matters.
 
-Source: clean_verifier_state of kernel/bpf/states.c. What is read again say InsnAux.live_regs and verifier/livestack.py.
+Source: clean_verifier_state of kernel/bpf/states.c. What is read again say Env.live_regs and verifier/livestack.py.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -23,21 +23,27 @@ from verifier.state import (
 if TYPE_CHECKING:
     from verifier.env import Env
 
+# By mask of what is alive of R0..R9: the others.
+_DEAD: Final = tuple(tuple(r for r in range(10) if not mask >> r & 1) for mask in range(1 << 10))
 _POISONED_HALF: Final = bytes([STACK_POISON]) * 4
 _SPECIAL: Final = (STACK_DYNPTR, STACK_ITER, STACK_IRQ_FLAG)
 
 
 def clean_verifier_state(env: "Env", state: VState) -> None:
     """Dead registers hold nothing afterwards, dead halves of slots are poisoned."""
-    frames = state.frames
-    for i, frame in enumerate(frames):
+    live = env.live_regs
+    at = state.insn_idx
+    on_stack = False
+    for frame in reversed(state.frames):
         regs = frame.regs
-        for r in env.aux[state.frame_insn_idx(i)].dead_regs:
-            if regs[r] is not NOT_INIT_REG:
-                regs[r] = NOT_INIT_REG
-    if len(frames) == 1 and not frames[0].stack:
+        for r in _DEAD[live[at] & 0x3FF]:
+            regs[r] = NOT_INIT_REG
+        if frame.stack:
+            on_stack = True
+        at = frame.callsite
+    if not on_stack:
         return
-    for frame, mask in zip(frames, alive_masks(env, state), strict=True):
+    for frame, mask in zip(state.frames, alive_masks(env, state), strict=True):
         all_halves = (1 << 2 * len(frame.stack)) - 1
         if mask & all_halves != all_halves:
             _clean_stack(frame, mask)

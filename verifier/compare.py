@@ -258,7 +258,7 @@ def _frames_equal(env: "Env", old: FuncState, cur: FuncState, insn_idx: int, ids
     if cur.no_stack_arg_load and not old.no_stack_arg_load:
         return False
     before, now = old.regs, cur.regs
-    for i in _numbers(env.aux[insn_idx].live_regs & _R0_TO_R10):
+    for i in _numbers(env.live_regs[insn_idx] & _R0_TO_R10):
         was, reg = before[i], now[i]
         if was.type == SCALAR_VALUE == reg.type and exact == NOT_EXACT and not was.precise:
             continue

@@ -57,6 +57,23 @@ def compute_const_regs(env: "Env", flow: Flow) -> list[State]:
     return [_NOTHING if state is None else state for state in states]
 
 
+class Constants:
+    """What `compute_const_regs` finds, found when it is first asked for: many programs have nothing to ask."""
+
+    def __init__(self, env: "Env", flow: Flow) -> None:
+        self._env = env
+        self._insns = env.insns
+        self._flow = flow
+        self._states: list[State] | None = None
+
+    def __getitem__(self, at: int) -> State:
+        """What R0..R10 hold before a point, as of the program before any of its jumps were decided."""
+        if self._states is None:
+            assert self._env.insns is self._insns
+            self._states = compute_const_regs(self._env, self._flow)
+        return self._states[at]
+
+
 def _join(old: State, new: State) -> State:
     return old if old == new else tuple(a if a == b else None for a, b in zip(old, new, strict=True))
 
@@ -229,7 +246,7 @@ def known32(state: State, reg: int) -> int | None:
 
 
 def prune_dead_branches(
-    insns: Sequence[Insn], states: Sequence[State], points: Iterable[int]
+    insns: Sequence[Insn], states: "Constants | Sequence[State]", points: Iterable[int]
 ) -> tuple[Insn, ...]:
     """The program with decided jumps as plain ones, to their target or to the next instruction.
 

@@ -46,6 +46,11 @@ _MAP_STEP: Final = 0x10000
 _VALUE_REFS: Final = (isa.PSEUDO_MAP_VALUE, isa.PSEUDO_MAP_IDX_VALUE)
 _MAP_REFS: Final = (isa.PSEUDO_MAP_FD, isa.PSEUDO_MAP_IDX, *_VALUE_REFS)
 
+_ARG_NAMES: Final = (
+    *(f"R{argno}" for argno in range(isa.MAX_REG_ARGS + 1)),
+    *(f"*(R11-{8 * slot})" for slot in range(1, isa.MAX_FUNC_ARGS)),
+)
+
 _GPL_LICENSES = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
 
@@ -56,7 +61,8 @@ class Env:
     prog_type, sleepable, gpl, license: of the program. flags: Program.prog_flags. mode: "kernel" or "strict".
     strict_alignment: F_STRICT_ALIGNMENT was asked for, and F_ANY_ALIGNMENT not. test_state_freq: F_TEST_STATE_FREQ.
     has_arena: the program refers to one. verified_subprog: number of the function that is being verified, with what it
-      calls. maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. subprogs: one SubprogInfo a function.
+      calls. maps: one UsedMap for each of Program.maps. aux: one InsnAux an instruction. seen: which instructions some path reached. live_regs: of each instruction, bit r: Rr is
+      read there or later (live_regs_before). subprogs: one SubprogInfo a function.
     log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose` says whether instructions and states are to be shown,
       `verbose2` (level 2) whether all paths are kept in the log, and backtracking.
     cur_state: the state being explored; regs: its current frame's registers (the same list as cur_state.func.regs; set
@@ -126,6 +132,8 @@ class Env:
         self.explored: dict[int, list[VState]] = {}
         self.visits: dict[Chain, Visit] = {}
         self.live_stack: Any = None
+        self.live_regs: list[int] = []
+        self.seen = [False] * len(program.insns)
         self.runs: Runs | None = None
         self.id_gen = 0
         self.insn_processed = 0
@@ -314,7 +322,7 @@ def insn_text(insns: Sequence[Insn], idx: int, kfunc: str | None, *, resolved: b
 
 def reg_arg_name(argno: int) -> str:
     """Name of argument 1, 2, ... in messages: R1 .. R5, then *(R11-8), *(R11-16), ..."""
-    return f"R{argno}" if argno <= isa.MAX_REG_ARGS else f"*(R11-{8 * (argno - isa.MAX_REG_ARGS)})"
+    return _ARG_NAMES[argno]
 
 
 def get_func_arg_reg(env: Env, argno: int) -> Reg:

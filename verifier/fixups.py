@@ -60,6 +60,7 @@ _PLAIN = frozenset(
         and code & isa.OP_MASK not in (isa.DIV, isa.MOD)
         and code != _MOVE
     )
+    or code == isa.OP_EXIT
     or (code & isa.CLASS_MASK in (isa.LDX, isa.ST, isa.STX) and code & isa.MODE_MASK in (isa.MEM, isa.MEMSX))
 )
 

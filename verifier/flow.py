@@ -37,8 +37,8 @@ class Flow:
 
     succ: in the kernel's order, fall-through first; calls return. postorder: for each function its instructions,
     each behind its successors where there is no cycle. forward: no instruction goes back, so that one pass in such an
-    order, or in that of the program, sees all there is to see. blocks: (first, last) of all stretches that are entered at
-    the first instruction only and left behind the last one only, in the order of the program.
+    order, or in that of the program, sees all there is to see. blocks: (first, last) of all reachable stretches that are
+    entered at the first instruction only and left behind the last one only, in the order of the program.
     """
 
     __slots__ = ("blocks", "forward", "postorder", "succ")
@@ -46,14 +46,15 @@ class Flow:
     def __init__(self, insns: Sequence[Insn], layout: Layout, tables: Mapping[int, tuple[int, ...]]) -> None:
         self.succ: list[tuple[int, ...]] = [(at + 1,) for at in range(len(insns))]
         self.forward = True
-        entries = {f.start for f in layout.functions}
         for at in layout.points:
             some = self.succ[at] = _successors(insns, at, layout, tables)
-            entries.update(some)
             if some and min(some) <= at:
                 self.forward = False
+        met = bytearray(len(insns))
+        self.postorder = [_postorder(self.succ, layout, f.start, met) for f in layout.functions]
+        entries = {f.start for f in layout.functions}
+        entries.update(*[self.succ[at] for at in layout.points if met[at]])
         self.blocks = _blocks(sorted(entries), layout)
-        self.postorder = [_postorder(self.succ, layout, f.start) for f in layout.functions]
 
 
 def _blocks(entries: Sequence[int], layout: Layout) -> list[tuple[int, int]]:
@@ -91,10 +92,9 @@ def _exit_of(insns: Sequence[Insn], function: Function) -> int:
     return next(found, function.start)
 
 
-def _postorder(succ: Sequence[tuple[int, ...]], layout: Layout, start: int) -> list[int]:
-    """Instructions that follow each other up to the next point are met, and left, as one run."""
+def _postorder(succ: Sequence[tuple[int, ...]], layout: Layout, start: int, met: bytearray) -> list[int]:
+    """Instructions that follow each other up to the next point are met, and left, as one run. met: marks them."""
     order: list[int] = []
-    met = bytearray(len(succ))
     met[start] = 1
     stack: list[int | range] = [start]
     while stack:

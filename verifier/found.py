@@ -16,9 +16,8 @@ class InsnAux:
 
     prune_point, jmp_point, force_checkpoint: where states are kept, where history is recorded, where a state must be
       kept. calls_callback: a call that runs a callback now. is_iter_next: an iterator's next. scc: number of the
-      cycle it lies in, 0 for none. live_regs: bit r: Rr is read later (live_regs_before);
-      dead_regs: numbers of the others of R0..R9. zext_dst: writes 32 bits of a register whose upper half is read later.
-    indirect_target: some path came here from a gotox. seen: reached by some path. ptr_type: register type that a load, store or atomic here goes through; of 64-bit
+      cycle it lies in, 0 for none. zext_dst: writes 32 bits of a register whose upper half is read later.
+    indirect_target: some path came here from a gotox. ptr_type: register type that a load, store or atomic here goes through; of 64-bit
       arithmetic in a program with an arena PTR_TO_ARENA or SCALAR_VALUE.
     map_ptr: the one UsedMap that all paths give the helper here, or `poison` when they differ. map_key: the same
       for constant keys. loop_inline: (fits, callback) of bpf_loop calls (struct bpf_loop_inline_state).
@@ -33,11 +32,8 @@ class InsnAux:
     calls_callback = False
     is_iter_next = False
     scc = 0
-    live_regs = 0
-    dead_regs: tuple[int, ...] = ()
     indirect_target = False
     zext_dst = False
-    seen = False
     ptr_type = NOT_INIT
     map_ptr: Any = None
     map_key: Any = None

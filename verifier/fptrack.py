@@ -75,7 +75,7 @@ def _fits(off: int) -> bool:
 
 def shifted(track: Track, delta: int) -> Track:
     """All offsets moved; any offset if one does not fit (arg_padd)."""
-    offsets = tuple(off + delta for off in track[1])
+    offsets = tuple([off + delta for off in track[1]])
     return (track[0], offsets if _fits(delta) and all(map(_fits, offsets)) else ())
 
 

@@ -67,6 +67,10 @@ class ArgInfo:
         return
 
 
+_ANYTHING: Final = ArgInfo("ARG_ANYTHING")
+_NO_TAGS: Final = frozenset[str]()
+
+
 class _Unusable(Exception):  # noqa: N818 # not an error: the BTF says nothing that can be checked
     def __init__(self, errno: str) -> None:
         super().__init__(errno)
@@ -107,6 +111,7 @@ class _Reader:
         self.sub = sub
         self.function = sub.function
         self.is_global = sub.function.is_global
+        self.tags = btf.decl_tags(sub.function.type_id)
 
     def fail(self, errno: str, text: str = "") -> _Unusable:
         if text:
@@ -145,14 +150,16 @@ class _Reader:
         if tags:
             raise self.fail("EINVAL", f"arg#{i} has pointer tag, but is not a pointer type")
         if t.kind in _INTEGERS:
-            return ArgInfo("ARG_ANYTHING")
+            return _ANYTHING
         text = f"Arg#{i} type {t.kind.name} in {self.function.name}() is not supported yet."
         raise self.fail("EINVAL", text if self.is_global else "")
 
     def _scan_tags(self, i: int) -> frozenset[str]:
         """Declaration tags of a parameter, which only global functions may have (btf_scan_decl_tags)."""
+        if not self.tags:
+            return _NO_TAGS
         found = []
-        for text, component in self.btf.decl_tags(self.function.type_id):
+        for text, component in self.tags:
             if component != i or not text.startswith(_TAG):
                 continue
             if not self.is_global:
@@ -252,7 +259,9 @@ def btf_check_subprog_call(env: Env, subprogno: int) -> str:
     try:
         errno = btf_prepare_func_args(env, subprogno)
         if not errno or sub.in_stack_args:
-            check_outgoing_stack_args(env, sub.arg_cnt, callee=_callee(env, subprogno, named=not errno))
+            check_outgoing_stack_args(
+                env, sub.arg_cnt, callee=lambda: _callee(env, subprogno, named=not errno)
+            )
         if not errno:
             for argno, info in enumerate(sub.args, 1):
                 _check_arg(env, subprogno, argno, info, get_func_arg_reg(env, argno))
@@ -274,10 +283,11 @@ def _callee(env: Env, subprogno: int, *, named: bool) -> Callee:
 
 def _check_arg(env: Env, subprogno: int, argno: int, info: ArgInfo, reg: Reg) -> None:
     """One argument against its parameter (btf_check_func_arg_match)."""
+    if info is _ANYTHING and reg.type == SCALAR_VALUE:
+        return
     name = reg_arg_name(argno)
     if info.kind == "ARG_ANYTHING":
-        if reg.type != SCALAR_VALUE:
-            env.refuse("EINVAL", f"{name} is not a scalar")
+        env.refuse("EINVAL", f"{name} is not a scalar")
     elif info.flags & PTR_UNTRUSTED:
         pass
     elif info.kind == "ARG_PTR_TO_CTX":

@@ -74,10 +74,14 @@ _NOCAST_SUFFIX: Final = "___init"
 
 def check_kfunc_args(env: Env, call: KCall, args: list[KArg]) -> None:
     """All arguments in order; the slots were found to be stored."""
+    owns = bool(env.cur_state.refs) or bool(call.meta.release_regno)
     for argno, arg in enumerate(args, start=1):
+        reg = get_func_arg_reg(env, argno)
+        if arg.kind == "anything" and reg.type == SCALAR_VALUE and not owns:
+            continue  # a number for a number: nothing below would look at it
         call.argno = argno
         call.arg = arg
-        call.reg = get_func_arg_reg(env, argno)
+        call.reg = reg
         call.name = reg_arg_name(argno)
         if arg.kind == "prog_aux":
             _prog_aux(env, call)

@@ -143,8 +143,7 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
     meta = CallMeta()
     meta.release_regno = 1 if "release" in flags else 0
     call = KCall(name, flags, insn_idx, meta)
-    callee = Callee(name, tuple(param.name for param in proto.params))
-    check_outgoing_stack_args(env, len(proto.params), all_read=True, callee=callee)
+    check_outgoing_stack_args(env, len(proto.params), all_read=True, callee=lambda: _callee(proto))
     check_kfunc_args(env, call, _args(env, proto))
     _check_drop(env, call)
     if name in _CALLBACKS:
@@ -163,6 +162,10 @@ def check_kfunc_call(env: Env, insn: Insn, insn_idx: int) -> bool:
     if "iter_next" in flags:
         process_iter_next_call(env, insn_idx, meta.iter)
     return name == "bpf_throw" and process_bpf_exit_full(env, exception_exit=True)
+
+
+def _callee(proto: FuncProto) -> Callee:
+    return Callee(proto.name, tuple(param.name for param in proto.params))
 
 
 def _args(env: Env, proto: FuncProto) -> list[KArg]:

@@ -38,7 +38,7 @@ def collect_linked_regs(env: Env, state: VState, reg_id: int, linked: list[Linke
     reg_id &= ~BPF_ADD_CONST
     for frameno in range(len(state.frames) - 1, -1, -1):
         frame = state.frames[frameno]
-        live = env.aux[state.frame_insn_idx(frameno)].live_regs
+        live = env.live_regs[state.frame_insn_idx(frameno)]
         for regno in range(isa.FP):
             reg = frame.regs[regno]
             if not live >> regno & 1 or reg.type != SCALAR_VALUE or reg.id & ~BPF_ADD_CONST != reg_id:

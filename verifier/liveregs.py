@@ -21,7 +21,6 @@ _HIGH: Final = 16
 _ALL: Final = 0xFFFF_FFFF
 _CALLER_SAVED: Final = 0b11_1111
 _ARGS: Final = 0b11_1110
-_DEAD: Final = tuple(tuple(r for r in range(10) if not mask >> r & 1) for mask in range(1 << 10))
 
 
 def num_params(env: "Env", at: int) -> int | None:
@@ -39,12 +38,9 @@ def num_params(env: "Env", at: int) -> int | None:
 
 
 def compute_live_registers(env: "Env", flow: Flow) -> None:
-    """Sets InsnAux.live_regs, dead_regs and zext_dst of all instructions that can be reached."""
+    """Sets Env.live_regs and InsnAux.zext_dst of all instructions that can be reached."""
     live, behind = _live_halves(env.insns, flow, lambda at: num_params(env, at))
-    for halves, aux in zip(live, env.aux, strict=True):
-        mask = (halves | halves >> _HIGH) & 0xFFFF
-        aux.live_regs = mask
-        aux.dead_regs = _DEAD[mask & 0x3FF]
+    env.live_regs = [(halves | halves >> _HIGH) & 0xFFFF for halves in live]
     for at in _narrow_writes(env.insns, behind):
         env.aux[at].zext_dst = True
 
@@ -74,21 +70,20 @@ def _live_halves(
     effects = _effects(insns, params)
     live = [0] * len(insns)
     behind = [0] * len(insns)
-    order = [at for postorder in flow.postorder for at in postorder]
     succ = flow.succ
     changed = True
     while changed:
         changed = False
-        for at in order:
+        for first, last in reversed(flow.blocks):
+            known = live[first]
             out = 0
-            for to in succ[at]:
+            for to in succ[last]:
                 out |= live[to]
-            behind[at] = out
-            use, define = effects[at]
-            before = out & ~define | use
-            if before != live[at]:
-                live[at] = before
-                changed = not flow.forward
+            for at in range(last, first - 1, -1):
+                behind[at] = out
+                use, define = effects[at]
+                live[at] = out = out & ~define | use
+            changed |= out != known and not flow.forward
     return live, behind
 
 

@@ -4,13 +4,11 @@ Source: kernel/bpf/liveness.c. A half is 4 bytes: bit 2 * spi is the one at the 
 2 * spi + 1 the lower. The result decides what verifier/clean.py forgets.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
 from verifier import fptrack, prelog
-from verifier.constfold import SUBPROG
-from verifier.constfold import State as Constants
+from verifier.constfold import SUBPROG, Constants
 from verifier.flow import Flow
 from verifier.fptrack import ARG0, IMPRECISE, NONE, Context, Places, Spills, Track
 from verifier.liveregs import num_params
@@ -99,7 +97,7 @@ class Instance:
 class LiveStack:
     """The analysis of a whole program; `alive_masks` asks it."""
 
-    def __init__(self, env: "Env", flow: Flow, constants: list[Constants]) -> None:
+    def __init__(self, env: "Env", flow: Flow, constants: Constants) -> None:
         self.env = env
         self.flow = flow
         self.constants = constants
@@ -174,9 +172,11 @@ class LiveStack:
         if env.verbose2:
             env.trace(f"subprog#{instance.subprog}: analyzing (depth {depth})...\n")
         order = self.flow.postorder[instance.subprog][::-1]
-        succ = self.flow.succ
+        succ, insns = self.flow.succ, env.insns
+        clean = not any(map(fptrack.is_fp, entry))
+        # where nothing is moved while no register but r10 holds an address
+        idle = [clean and insn.dst != isa.FP != insn.src for insn in insns[start : start + instance.size]]
         again = env.verbose2 or not self.flow.forward  # a log shows each round
-        transfer = self._transfer(context, first, clean=not any(map(fptrack.is_fp, entry)))
         stale = bytearray(instance.size)  # states that changed since they were looked at
         stale[0] = changed = True
         while changed:
@@ -187,7 +187,9 @@ class LiveStack:
                 if state is None or not (stale[at - start] or env.verbose2):
                     continue
                 stale[at - start] = False
-                out = transfer(at, state)
+                out = state
+                if state[0] is not first or not idle[at - start]:
+                    out = self._transfer(context, first, at, state)
                 for to in succ[at]:
                     old = states[to - start]
                     new = out if old is None else fptrack.join_states(old, out)
@@ -199,28 +201,20 @@ class LiveStack:
                             env.trace(prelog.joined_text(at, to, old, out))
         for at in order:
             state = states[at - start]
-            if state is not None:
+            if state is not None and not (
+                state[0] is first and idle[at - start] and insns[at].code != isa.OP_CALL
+            ):
                 self._record(at, state, instance)
         if env.verbose2:
             env.trace(prelog.addresses_text(env, env.layout.functions[instance.subprog], states))
         return states
 
-    def _transfer(
-        self, context: Context, first: Places, *, clean: bool
-    ) -> Callable[[int, fptrack.State], fptrack.State]:
-        """What gives the state behind an instruction. clean: at the function's entry (`first`) only r10 is an address."""
-        env, insns = self.env, self.env.insns
-
-        def transfer(at: int, state: fptrack.State) -> fptrack.State:
-            insn = insns[at]
-            if clean and state[0] is first and insn.dst != isa.FP != insn.src:
-                return state  # there is nothing to move
-            out = fptrack.transfer(context, insn, state)
-            if env.verbose2:
-                env.trace(prelog.transferred_text(env, at, state, out))
-            return (first, out[1]) if out[0] == first else out
-
-        return transfer
+    def _transfer(self, context: Context, first: Places, at: int, state: fptrack.State) -> fptrack.State:
+        """The state behind an instruction; its places are `first` itself if they are equal to that."""
+        out = fptrack.transfer(context, self.env.insns[at], state)
+        if self.env.verbose2:
+            self.env.trace(prelog.transferred_text(self.env, at, state, out))
+        return (first, out[1]) if out[0] == first else out
 
     # ---- what an instruction reads and writes
 
@@ -380,15 +374,13 @@ def alive_masks(env: "Env", state: VState) -> list[int]:
     frames = state.frames
     last = len(frames) - 1
     live: LiveStack = env.live_stack
-    instances = [live.find(state, i) for i in range(last + 1)] if any(f.stack for f in frames) else []
-    return [_alive(env, state, instances, frameno) if instances else 0 for frameno in range(last + 1)]
+    instances = [live.find(state, i) for i in range(last + 1)]
+    return [_alive(env, state, instances, i) if frame.stack else 0 for i, frame in enumerate(frames)]
 
 
 def _alive(env: "Env", state: VState, instances: list[Instance | None], frameno: int) -> int:
     last = len(instances) - 1
     current = instances[last]
-    if not state.frames[frameno].stack:
-        return 0
     if current is None:
         return _ALL
     inner = frameno + current.depth - last

@@ -89,7 +89,7 @@ def check_subprog(env: "Env", subprogno: int, sleepable: bool | None = None) -> 
 
 def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes through
     """The worklist (do_check)."""
-    insns, aux = env.insns, env.aux
+    insns, aux, seen = env.insns, env.aux, env.seen
     history = env.history
     handlers = _HANDLERS if history is None else _NOTED
     count = len(insns)
@@ -132,7 +132,7 @@ def _do_check(env: "Env") -> None:  # noqa: C901 # the loop that everything goes
                 push_jmp_history(env)
             if env.verbose:
                 show_state = _show(env, at, show_state=show_state)
-            here.seen = True
+            seen[at] = True
             prev_insn_idx = at
             outcome = handlers[insn.code](env, insn)
             if outcome is None or outcome == NEXT:
@@ -205,7 +205,7 @@ def _ld(env: "Env", insn: Insn) -> None:
     elif mode == isa.IMM:
         check_ld_imm(env, insn)
         env.insn_idx += 1
-        env.aux[env.insn_idx].seen = True
+        env.seen[env.insn_idx] = True
 
 
 def _jump_always(env: "Env", insn: Insn) -> int:
@@ -259,10 +259,6 @@ def _may_call_locked(env: "Env", insn: Insn, at: int) -> bool:
     return True
 
 
-def _stx(env: "Env", insn: Insn) -> None:
-    check_store_reg(env, insn)
-
-
 def _handler(code: int) -> Handler:
     cls = code & isa.CLASS_MASK
     if cls in (isa.JMP, isa.JMP32):
@@ -275,7 +271,7 @@ def _handler(code: int) -> Handler:
             return _jump_indirect if code & isa.X else _jump_always
         return _jump_if
     if cls == isa.STX:
-        return check_atomic if code & isa.MODE_MASK == isa.ATOMIC else _stx
+        return check_atomic if code & isa.MODE_MASK == isa.ATOMIC else check_store_reg
     if cls in (isa.ALU, isa.ALU64):
         return alu_handler(code)
     by_class: dict[int, Handler] = {

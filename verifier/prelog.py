@@ -194,7 +194,7 @@ def registers_text(env: "Env") -> str:
     for at in _slots(env, 0, len(env.insns)):
         aux = env.aux[at]
         cycle = f"{aux.scc:3d} " if aux.scc else "    "
-        live = "".join(str(r) if aux.live_regs >> r & 1 else "." for r in range(_SHOWN_REGS))
+        live = "".join(str(r) if env.live_regs[at] >> r & 1 else "." for r in range(_SHOWN_REGS))
         text = env.insn_text(at)
         extended = f"{' ' * vlog_alignment(len(text))}; zext" if aux.zext_dst else ""
         lines.append(f"{cycle}{at:3d}: {live} {text}{extended}\n")

@@ -4,6 +4,7 @@ Rules: C.2 to C.6 of the rules for stack arguments; check_stack_arg_write, check
 check_outgoing_stack_args and invalidate_outgoing_stack_args of kernel/bpf/verifier.c. Strict mode closes the holes 1, 3 and 4 of section I here.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bpf import isa
@@ -28,10 +29,12 @@ def check_stack_arg_write(env: "Env", off: int, reg: Reg | None, imm: int = 0) -
     if slot >= isa.MAX_STACK_ARG_SLOTS:
         limit = f"max {isa.MAX_STACK_ARG_SLOTS} stack args"
         env.refuse("EINVAL", f"stack arg write offset {off} exceeds {limit}")
-    frame = env.func
-    frame.grow_stack_args(slot + 1)
+    frame = env.cur_state.frames[-1]
+    if slot >= len(frame.stack_args):
+        frame.grow_stack_args(slot + 1)
     subprog = env.subprogs[frame.subprogno]
-    subprog.max_out_stack_arg_cnt = max(subprog.max_out_stack_arg_cnt, slot + 1)
+    if slot >= subprog.max_out_stack_arg_cnt:
+        subprog.max_out_stack_arg_cnt = slot + 1
     if env.history is not None:
         env.history.begin(arg_place(frame, slot), frame.stack_args[slot])
     frame.stack_args[slot] = const_reg(imm) if reg is None else reg
@@ -73,11 +76,11 @@ def check_stack_arg_read(env: "Env", off: int, dst: int) -> None:
 
 
 def check_outgoing_stack_args(
-    env: "Env", nargs: int, *, all_read: bool = False, callee: Callee | None = None
+    env: "Env", nargs: int, *, all_read: bool = False, callee: Callable[[], Callee] | None = None
 ) -> None:
     """Every slot that a call with `nargs` arguments passes has been stored since the last call.
 
-    all_read: whoever is called reads all of them. callee: who that is.
+    all_read: whoever is called reads all of them. callee: tells who that is.
     """
     stored = env.func.stack_args
     for slot in range(nargs - isa.MAX_REG_ARGS):
@@ -87,7 +90,7 @@ def check_outgoing_stack_args(
                     env.refuse("EFAULT", f"callee expects {nargs} args, stack arg{slot + 1} is {_CLOBBERED}")
                 continue
             message = f"callee expects {nargs} args, stack arg{slot + 1} is not initialized"
-            env.refuse("EFAULT", message, about=callee)
+            env.refuse("EFAULT", message, about=callee() if callee is not None else None)
 
 
 def clobber_stack_args(env: "Env") -> None:

@@ -4,7 +4,7 @@ The checks run in bpf_check's order: func_info records; functions and jumps; fun
 functions; every instruction and its references; kfuncs; control flow; sleepability; recursion. Knows no states.
 """
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpf import isa
@@ -96,19 +96,14 @@ def _throwing(
     return frozenset(throws | {e.insn for some in edges for e in some if e.target in functions})
 
 
-def check_unresolved_kfuncs(program: Program, structure: Structure, reached: Container[int]) -> None:
+def check_unresolved_kfuncs(program: Program, structure: Structure, reached: Callable[[int], bool]) -> None:
     """A kfunc call with number 0 passes for code that is never reached, and is found out by the rewriting.
 
-    reached: instructions that are known to be reached. Raises Refused.
+    reached: whether an instruction is known to be reached. Raises Refused.
     """
     for at in structure.layout.points:
         insn = program.insns[at]
-        if (
-            insn.is_call
-            and insn.src == isa.PSEUDO_KFUNC_CALL
-            and at not in structure.kfuncs
-            and at in reached
-        ):
+        if insn.is_call and insn.src == isa.PSEUDO_KFUNC_CALL and at not in structure.kfuncs and reached(at):
             message = "invalid kernel function call not eliminated in verifier pass"
             raise Refused("EINVAL", message, insn=at)
 
@@ -191,5 +186,7 @@ def make_verified(
         indirect_targets=frozenset(
             rewritten.place[old] for table in structure.tables.values() for old in table
         ),
-        arena_args=arena_args(structure.kfuncs, rewritten.insns, rewritten.origin),
+        arena_args=arena_args(structure.kfuncs, rewritten.insns, rewritten.origin)
+        if arena is not None
+        else {},
     )

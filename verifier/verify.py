@@ -189,7 +189,7 @@ def _accept(ask: _Ask, progress: Progress, log_from: int) -> Verified:
     remove_spills(env)
     depths = [info.stack_depth for info in env.subprogs]
     private = check_chains(env, structure.edges)
-    check_unresolved_kfuncs(program, structure, {at for at, one in enumerate(env.aux) if one.seen})
+    check_unresolved_kfuncs(program, structure, env.seen.__getitem__)
     rewritten = fixups.rewrite(program, layout, facts(env, depths))
     for info in env.subprogs:
         function = info.function

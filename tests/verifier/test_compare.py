@@ -33,7 +33,7 @@ from verifier.state import (
 WORDS = st.one_of(
     st.integers(0, 20), st.integers((1 << 64) - 20, (1 << 64) - 1), st.integers(0, (1 << 64) - 1)
 )
-ENV: Any = SimpleNamespace(aux=[SimpleNamespace(live_regs=0xFFFF)], id_gen=100)
+ENV: Any = SimpleNamespace(live_regs=[0xFFFF], id_gen=100)
 
 
 def _between(low: int, high: int) -> Num:
@@ -155,7 +155,7 @@ def test_a_state_that_a_mark_makes_stricter() -> None:
 
 def test_dead_registers_do_not_matter() -> None:
     pointer, cur = Reg(PTR_TO_STACK, const(-8)), _state(Reg(SCALAR_VALUE, const(2)))
-    dead: Any = SimpleNamespace(aux=[SimpleNamespace(live_regs=0xFFFF & ~(1 << 6))], id_gen=100)
+    dead: Any = SimpleNamespace(live_regs=[0xFFFF & ~(1 << 6)], id_gen=100)
     assert not states_equal(ENV, _state(pointer), cur, NOT_EXACT)
     assert states_equal(dead, _state(pointer), cur, NOT_EXACT)
 

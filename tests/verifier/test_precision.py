@@ -146,7 +146,7 @@ def _state(regs: dict[int, Reg], stack: list[Slot] | None = None) -> VState:
 
 def _linking(live: int = 0xFFFF) -> Any:
     scratch = SimpleNamespace(scratch_reg=lambda _: None, scratch_slot=lambda _: None)
-    return SimpleNamespace(aux=[SimpleNamespace(live_regs=live, dead_regs=())], **scratch.__dict__)
+    return SimpleNamespace(live_regs=[live], **scratch.__dict__)
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(-100, 100).filter(bool))
