@@ -15,6 +15,7 @@ from bpf.btf_types import GLOBAL, STATIC
 from bpf.decl import read_decl
 from bpf.errors import InputError
 from bpf.insn import Insn
+from bpf.kfuncs import KFUNCS
 from bpf.lexer import Cursor
 from bpf.maps import MapSpec, MapType
 from bpf.program import FuncInfo, Program, RunInput
@@ -252,11 +253,16 @@ class _Parser:
     def _extern(self, cur: Cursor) -> None:
         """`extern okf_x module m` or `extern u64 okf_x(u64 a) module m`."""
         declared = _is_function(cur, colon=False)
-        name = read_decl(cur)[1].name if declared else cur.word("a name of a kfunc")
+        proto = read_decl(cur)[1] if declared else None
+        name = proto.name if proto is not None else cur.word("a name of a kfunc")
         module = module_of(name)
         if cur.accept("module"):
             module = cur.string("a name of a module")
         self._here().externs[name] = module
+        if (
+            proto is not None and name not in KFUNCS
+        ):  # of those in the table the kernel's own prototype counts
+            self._here().declared[name] = proto
 
     def _function(self, cur: Cursor) -> None:
         at = cur.peek_at()
@@ -318,11 +324,13 @@ class _Parser:
         maps = (*self.shared.maps, *unit.maps)
         unit.externs = self.shared.externs | unit.externs
         insns, kfuncs = resolve(unit, self.name, maps)
+        called = {ref.name for ref in kfuncs}
         types = plain(
             [(f.proto, f.linkage) for f in unit.functions],
             maps,
             (*self.shared.locks, *unit.locks),
             str(unit.options.pop("catches", "")),
+            [proto for name, proto in (self.shared.declared | unit.declared).items() if name in called],
         )
         func_info = tuple(FuncInfo(f.start, tid) for f, tid in zip(unit.functions, types.ids, strict=True))
         made = Program(unit.name, insns, btf=types.btf, func_info=func_info, maps=types.maps, kfuncs=kfuncs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bpf.btf import Btf
 from bpf.btf_build import BtfBuilder
-from bpf.btf_types import Kind
+from bpf.btf_types import GLOBAL, Kind
 from bpf.errors import InputError
 from bpf.exceptions import TAG
 from bpf.maps import MapSpec
@@ -32,18 +32,22 @@ def plain(
     maps: Sequence[MapSpec] = (),
     locks: Sequence[int | None] = (),
     catches: str = "",
+    declared: Sequence[FuncProto] = (),
 ) -> Plain:
     """Functions by prototype and linkage, the main one first.
 
     locks: for each of `maps` the byte of its values at which a `struct bpf_spin_lock` lies, or None. catches: name of the
-    function that takes the program's exceptions, "" for none; without functions it means nothing.
+    function that takes the program's exceptions, "" for none; without functions it means nothing. declared: kfuncs that no
+    table knows; as with libbpf, they look like functions that are there.
     """
     builder = BtfBuilder()
     ids = tuple(builder.function(proto, linkage) for proto, linkage in functions)
     if catches and ids:
         builder.decl_tag(TAG + catches, ids[0])
+    for proto in declared:
+        builder.function(proto, GLOBAL)
     made = list(maps)
-    some = False
+    some = bool(declared)
     for at, lock in enumerate(locks):
         if lock is not None:
             some = True

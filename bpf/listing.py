@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from bpf import exceptions, isa, progtypes
 from bpf.btf_plain import lock_of
-from bpf.btf_types import EXTERN, STATIC
+from bpf.btf_types import EXTERN, STATIC, Kind
 from bpf.codec import encode
 from bpf.decl import parse_decl
 from bpf.disasm import disasm
@@ -124,8 +124,21 @@ def _extern_lines(program: Program) -> list[str]:
         known = KFUNCS.get(ref.name)
         if known is None or known.module != ref.module:
             module = f" module {_quoted(ref.module, 'module')}" if ref.module else ' module ""'
-            lines[ref.name] = f"extern {ref.name}{module}"
+            lines[ref.name] = f"extern {_declared(program, ref.name)}{module}"
     return list(lines.values())
+
+
+def _declared(program: Program, name: str) -> str:
+    """The prototype that BTF has for a kfunc of no table, where text can say it; else the name."""
+    if name in KFUNCS or program.btf is None:
+        return name
+    try:
+        tid = program.btf.find(name, Kind.FUNC)
+        text = name if tid is None else str(program.btf.prototype(tid))
+        parse_decl(text)
+    except InputError:
+        return name
+    return text
 
 
 def _run_line(run: RunInput) -> str:

@@ -54,6 +54,7 @@ class Unit:
     labels: list[dict[str, int]] = field(default_factory=lambda: [{}])
     functions: list[Function] = field(default_factory=list)
     externs: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, FuncProto] = field(default_factory=dict)  # externs whose prototype the text gives
 
     @property
     def started(self) -> bool:

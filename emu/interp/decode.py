@@ -161,7 +161,7 @@ class _Decoder:
             raise Stop("call", "the program does not name the kfunc that is called here")
         kfunc = KFUNCS.get(name)
         if kfunc is None:
-            raise Stop("call", f"there is no kfunc {name}")
+            raise Stop("call", f"kfunc {name} is not implemented")
         proto = kfunc.proto
         if len(proto.params) > isa.MAX_FUNC_ARGS:
             raise Stop("call", f"{name} has more than {isa.MAX_FUNC_ARGS} parameters")

@@ -176,11 +176,14 @@ class Interpreter:
             at = frame.pc - 1 if insn is None else insn
         else:
             at = frame.pc
-        insns = frame.unit.program.insns
+        program = frame.unit.program
+        insns = program.insns
         if not 0 <= at < len(insns):
             return Trap(kind, None, why)
+        kfunc = next((ref.name for ref in program.kfuncs if ref.insn == at), None)
         nxt = insns[at + 1] if at + 1 < len(insns) else None
-        return Trap(kind, at, f"insn {at}: {disasm(insns[at], nxt)}: {why}")
+        text = disasm(insns[at], nxt) if kfunc is None else f"call {kfunc}"
+        return Trap(kind, at, f"insn {at}: {text}: {why}")
 
     def _steps(self, frame: Frame, count: int) -> Frame | None:  # noqa: C901 - one dispatch, and a hot one: a call for each op would halve its speed
         """Up to `count` instructions. The frame to go on with, None when the main program is over.

@@ -57,7 +57,7 @@ class Callee:
             case "internal":
                 return world.internal(self.name, args)
             case "unknown":
-                raise HelperTrap("call", f"{self.name} is no function that exists here")
+                raise HelperTrap("call", f"{self.name} is not implemented")
 
 
 def callee_of(symbol: str) -> Callee:

@@ -166,10 +166,10 @@ class Conversation:
                 self._violate(checks.passed_nothing(args, 1, site, callee.name))
             if callee.proto is not None:
                 self._violate(checks.narrow_arguments(args, callee.proto, self.rules, site, callee.name))
-            if len(self.rows) < LIMIT:
-                self.rows.append(row)
-            else:
+            if len(self.rows) >= LIMIT:
                 self.dropped += 1
+            elif callee.kind != "unknown":  # nobody knows the arguments of such a one
+                self.rows.append(row)
         return row
 
     def _ask_world(self, row: Row, callee: Callee, record: Record, args: tuple[int, ...]) -> bool:

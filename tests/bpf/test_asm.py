@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bpf import exceptions
 from bpf.asm import Expectation, assemble, parse
 from bpf.btf_plain import lock_of
+from bpf.btf_types import Kind
 from bpf.codec import encode
 from bpf.errors import InputError
 from bpf.insn import Insn
@@ -183,6 +184,20 @@ def test_kfuncs() -> None:
     assert program.kfuncs == (KfuncRef(0, "okf_sum8", "oracle_kfunc"), KfuncRef(1, "other_kfunc", "m"))
     assert program.insns[:2] == (Insn(0x85, 0, 2), Insn(0x85, 0, 2))
     assert program.btf is None
+
+
+def test_a_declared_kfunc_that_no_table_knows_has_its_prototype_in_btf() -> None:
+    seven = "u64 mine(u64 a, u32 b, u64 *c, u64 d, u64 e, u64 f, s8 g)"
+    text = f"extern {seven} module m\nextern u64 okf_sum5(u64 a)\nextern u64 unused(u64 a)\ncall mine\ncall okf_sum5\nexit"
+    program = parse(text, "x").program
+    assert program.btf is not None
+    found = program.btf.find("mine", Kind.FUNC)
+    assert found is not None
+    assert str(program.btf.prototype(found)) == seven
+    assert program.btf.find("okf_sum5", Kind.FUNC) is None  # the kernel's own counts
+    assert program.btf.find("unused", Kind.FUNC) is None
+    assert f"extern {seven} module m" in disassemble(program)
+    assert parse(disassemble(program), "x").program == program
 
 
 def test_several_programs() -> None:

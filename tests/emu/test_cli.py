@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,30 @@ def test_run_verbose_shows_where_each_argument_lives(bpfemu: Command, sum7: Path
             1,
         )
     ]  # fmt: skip
+
+
+def test_run_a_kfunc_that_only_the_text_declares(bpfemu: Command, tmp_path: Path) -> None:
+    """The verifier knows its prototype; both engines end where it is called, in the same words, and not in a difference."""
+    file = tmp_path / "mine.bpf"
+    file.write_text("extern u64 mine(u64 a)\nlong main(struct __sk_buff *ctx):\nr1 = 1\ncall mine\nexit\n")
+    ran = bpfemu("run", file)
+    row = next(line for line in ran.out.splitlines() if line.startswith("mine"))
+    assert row.split()[1:3] == ["both", "trap"]
+    assert row.endswith("insn 1: call mine: kfunc mine is not implemented")
+    declared = tmp_path / "mine.py"
+    declared.write_text(
+        "from emu.runtime.kfuncs import kfunc\n@kfunc('u64 mine(u64 a)')\ndef mine(world, a):\n    return a + 6\n"
+    )
+    again = subprocess.run(
+        [sys.executable, "-m", "emu", "run", "--kfuncs", declared, file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )  # a process of its own: the declaration stays in the tables
+    assert next(line for line in again.stdout.splitlines() if line.startswith("mine")).split()[1:3] == [
+        "agrees",
+        "0x7",
+    ]
 
 
 def test_run_compares_with_the_expectation_of_the_text(bpfemu: Command, tmp_path: Path) -> None:
