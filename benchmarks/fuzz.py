@@ -8,22 +8,25 @@ The baseline is a worker in this process on the first generator's cases; `two pr
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import rich
 from rich.table import Table
 
 from benchmarks.rows import Row
+from emu import pipeline
 from emu.fuzz.executors.processes import Processes
 from emu.fuzz.generators import GENERATORS
 from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES
 from emu.fuzz.tasks import CHUNK, Chunk, Config, Counted
-from emu.fuzz.worker import Worker, made
+from emu.fuzz.worker import THOROUGH, Worker, made
 from emu.pipeline import Options, Pipeline
 
 COUNT = 2 * CHUNK  # cases of a generator
-STEPS = ("generate", "stages", *ORACLES)
+STEPS = ("generate", "verify", "compile", "interpret", "native", *ORACLES, "rest")
 
 
 def config_of(generators: tuple[str, ...]) -> Config:
@@ -66,7 +69,8 @@ def shares(generator: str, count: int) -> dict[str, float]:
     """Seconds of processor time of each step, over `count` cases."""
     spent = dict.fromkeys(STEPS, 0.0)
     config = config_of((generator,))
-    pipeline = Pipeline(Options(mode="strict", explain=False, insn_limit=50_000, quick=True))
+    line = Pipeline(Options(mode="strict", explain=False, insn_limit=50_000, quick=True))
+    judge, _ = Judge(line), line.machine  # made once: no program's time
 
     def timed(step: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **options: Any) -> Any:
@@ -79,18 +83,22 @@ def shares(generator: str, count: int) -> dict[str, float]:
 
         return run
 
-    pipeline.run = timed("stages", pipeline.run)  # type: ignore[method-assign]
-    oracles = dict(ORACLES)
-    try:
-        for name, oracle in oracles.items():
-            ORACLES[name] = timed(name, oracle)
-        judge = Judge(pipeline)
-        make = timed("generate", made)
+    with ExitStack() as stack:
+        for step, owner, name in (
+            ("verify", pipeline, "verify"),
+            ("compile", pipeline, "compile_program"),
+            ("interpret", line, "interpret"),
+            ("native", line, "_confirmed"),
+            ("native", line, "execute"),
+        ):
+            stack.enter_context(patch.object(owner, name, timed(step, getattr(owner, name))))
+        stack.enter_context(patch.dict(ORACLES, {name: timed(name, one) for name, one in ORACLES.items()}))
+        make, ask = timed("generate", made), timed("rest", judge.judge)
         for number in range(count):
             sample = make(config, number)
-            judge.judge(sample.request, sample.others, thorough=number % 16 == 0)
-    finally:
-        ORACLES.update(oracles)
+            ask(sample.request, sample.others, thorough=number % THOROUGH == 0)
+    spent["rest"] -= sum(seconds for step, seconds in spent.items() if step not in ("generate", "rest"))
+    line.close()
     return spent
 
 
@@ -111,14 +119,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT)
     count = parser.parse_args().count
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("generator", "us a case", "a second", *STEPS):
-        table.add_column(column, justify="left" if column == "generator" else "right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    columns = []
     for name in GENERATORS:
-        micros = alone(name, count)
-        spent = shares(name, count)
+        table.add_column(name, justify="right", no_wrap=True)
+        micros, spent = alone(name, count), shares(name, count)
         whole = sum(spent.values())
-        parts = (f"{100 * spent[step] / whole:.0f} %" for step in STEPS)
-        table.add_row(name, f"{micros:,.0f}", f"{1e6 / micros:,.0f}", *parts)
+        parts = [f"{100 * spent[step] / whole:.0f} %" for step in STEPS]
+        columns.append([f"{micros:,.0f}", f"{1e6 / micros:,.0f}", *parts])
+    for label, cells in zip(("us a case", "cases a second", *STEPS), zip(*columns, strict=True), strict=True):
+        table.add_row(label, *cells)
     rich.print(table)
 
 

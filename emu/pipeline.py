@@ -137,13 +137,10 @@ class Pipeline:
         if case.interp is not None and case.sandbox is not None:
             image = case.image
             assert image is not None
-            expected = without_inlined(case.interp, image.verified.inlined)
-            case = replace(case, difference=compare(expected, case.sandbox, request.program.maps))
             if (case.difference is not None and self.options.explain) or make is not None:
                 case = replace(case, precise=self.explain(request, image, case.others))
             if case.difference is None and case.precise is not None:
-                found = compare(expected, case.precise, request.program.maps)
-                case = replace(case, difference=found)
+                case = replace(case, difference=self._difference(case, image, case.precise))
         return replace(case, seconds=perf_counter() - started)
 
     def _confirmed(self, case: Case) -> Outcome | None:
@@ -172,8 +169,17 @@ class Pipeline:
             return replace(case, interp=self.interpret(case.request, case.others))
         if case.image is None:
             return case
-        found = self._confirmed(case) if self.options.quick and make is None else None
-        return replace(case, sandbox=found or self.execute(case.request, case.image, case.others))
+        if self.options.quick and make is None and (found := self._confirmed(case)) is not None:
+            return replace(case, sandbox=found)  # it has been compared
+        native = self.execute(case.request, case.image, case.others)
+        return replace(case, sandbox=native, difference=self._difference(case, case.image, native))
+
+    def _difference(self, case: Case, image: Image, native: Outcome) -> Difference | None:
+        """Where native code first does something else than the interpreter, which has run before it."""
+        if case.interp is None:
+            return None
+        expected = without_inlined(case.interp, image.verified.inlined)
+        return compare(expected, native, case.request.program.maps)
 
     def _verified(self, case: Case) -> Verified | None:
         if isinstance(case.verdict, Verified):
