@@ -56,7 +56,7 @@ def plain(
 
 
 def _with_lock(builder: BtfBuilder, spec: MapSpec, lock: int) -> MapSpec:
-    key = builder.int_("key", spec.key_size) if spec.key_size in (1, 2, 4, 8) else 0
+    key = builder.int_(f"u{8 * spec.key_size}", spec.key_size) if spec.key_size in (1, 2, 4, 8) else 0
     number = builder.int_("u32", _LOCK_SIZE)
     held = builder.struct(SPIN_LOCK, _LOCK_SIZE, (("val", number, 0),))
     value = builder.struct("value", spec.value_size, (("lock", held, 8 * lock),))

@@ -12,6 +12,7 @@ from emu.report import say
 
 _REASONS = 12  # lines of a table that has no end
 _TAGS = 24
+_RARER = 48  # words of a line
 _BAR = 24
 
 
@@ -55,6 +56,9 @@ def _print_one(out: Console, counts: Counts) -> None:
     _print_words(out, "program types", counts.types, _TAGS)
     _print_registers(out, counts)
     _print_words(out, "tags", counts.tags, _TAGS)
+    rarer = sorted(counts.tags.items(), key=lambda one: (-one[1], one[0]))[_TAGS : _TAGS + _RARER]
+    if rarer:
+        say(out, "of the others: " + ", ".join(f"{tag} {count}" for tag, count in rarer), indent=2)
     say(out, "instructions, rarest first: " + ", ".join(_rarest(counts)), indent=2)
     say(out, "never: " + (", ".join(counts.never) or "none"), indent=2)
     if counts.reasons:

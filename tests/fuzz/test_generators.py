@@ -11,7 +11,8 @@ import pytest
 from bpf import asm, exceptions
 from bpf.btf_plain import lock_of
 from bpf.errors import InputError
-from bpf.isa import MAX_FUNC_ARGS
+from bpf.isa import FP, MAX_FUNC_ARGS, ST, STX
+from bpf.kfuncs import KFUNCS
 from bpf.listing import disassemble
 from bpf.maps import MapSpec
 from bpf.opcodes import FORMS, form_of
@@ -25,6 +26,27 @@ _CASES = 120
 _NAMES = sorted(GENERATORS)
 # What needs a variable of the kernel, and so has no run here.
 _WITHOUT_RUN = {"ld_btf_id"}
+
+# Tags of what programs of `calls` are to have.
+_SHAPES = {
+    "callback-by-way",
+    "checkpoints",
+    "exits",
+    "flags-from-memory",
+    "indexed",
+    "lock",
+    "loop",
+    "map-pointer",
+    "may_goto",
+    "several-counts",
+    "split-stores",
+    "stack-arguments-in-catch",
+    "stack-arguments-in-loop",
+    "stack-pointer",
+    "surplus-slot",
+    "tail_call",
+    "throw",
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +137,23 @@ def test_unknown_generator() -> None:
 def test_calls_have_functions_and_kfuncs_of_all_counts() -> None:
     counts: Counter[int] = Counter()
     kfuncs: Counter[str] = Counter()
+    tags: Counter[str] = Counter()
+    stacks: Counter[int] = Counter()
     for number in range(400):
-        program = make("calls", 3, number).request.program
+        sample = make("calls", 3, number)
+        program = sample.request.program
+        tags.update(sample.tags)
+        stacks.update(-insn.off for insn in program.insns if insn.dst == FP and insn.cls in (ST, STX))
         assert program.btf is not None
         for info in program.func_info[1:]:
             counts[len(program.btf.prototype(info.type_id).params)] += 1
         kfuncs.update(ref.name for ref in program.kfuncs)
     assert set(counts) == set(range(MAX_FUNC_ARGS + 1))
     assert {f"okf_sum{count}" for count in range(5, 13)} <= set(kfuncs)
+    called = {len(KFUNCS[name].proto.params) for name in kfuncs}
+    assert called == set(range(MAX_FUNC_ARGS + 1))
+    assert tags.keys() >= _SHAPES
+    assert stacks.keys() >= {112, 120, 127, 128, 129, 136, 300}
 
 
 def test_isa_has_every_form_that_can_run() -> None:

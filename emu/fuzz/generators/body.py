@@ -71,6 +71,7 @@ class Body:
         self.slots: dict[int, int | None] = {}
         self.spilled: dict[int, Pointer] = {}
         self.callee = ""  # the function of the program whose call is being built
+        self.counts: set[int] = set()  # how many arguments its calls have
         self.widest = 0  # the most slots that a call so far needed
         self.exposed: set[int] = set()  # offsets of stack words whose address is known somewhere
         self.locked = 0

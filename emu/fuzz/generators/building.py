@@ -49,7 +49,7 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING, call
         if index < 5:
             ready.get(index, partial(to_register, param=params[index]))(body, index + 1)
             body.locked |= 1 << (index + 1)
-        elif draw.random() < 0.12 and params[index].scalar and body.plan.forks > 0:
+        elif draw.random() < 0.16 and params[index].scalar and body.plan.forks > 0:
             more = [other for other in todo if other >= 5 and params[other].scalar and draw.random() < 0.3]
             todo = [other for other in todo if other not in more]
             on_several_ways(body, params, [index, *more])
@@ -63,6 +63,7 @@ def arguments(body: Body, params: Sequence[Param], ready: Ready = _NOTHING, call
         _surplus(body, len(params))
     body.locked = locked
     body.widest = max(body.widest, len(params) - 5)
+    body.counts.add(len(params))
     return True
 
 

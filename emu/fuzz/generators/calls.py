@@ -25,7 +25,7 @@ _TYPES = ("sched_cls",) * 9 + ("syscall",) * 6 + ("xdp",) * 4 + ("raw_tracepoint
 # Bytes of stack: around what fits a displacement of 8 bits, around the limit, and odd ones.
 _DEPTHS = (
     0, 0, 1, 2, 4, 8, 8, 12, 13, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 120, 127, 128, 128, 129, 136, 136, 144,
-    256, 300, 504, 512,
+    256, 300, 464, 480, 496, 512, 512,
 )  # fmt: skip
 _COUNTS = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12)
 _CHAIN = 512  # bytes of stack that all functions together may have, each of them rounded up
@@ -46,7 +46,7 @@ def calls(rng: random.Random) -> Made:
 def _plan(draw: Draw) -> Plan:
     prog_type = draw.pick(_TYPES)
     plan = Plan(draw, prog_type, flags=FLAGS.get(prog_type, 0))
-    if draw.random() < 0.3:
+    if draw.random() < 0.45:
         plan.flags |= CHECKPOINTS
         plan.tags.add("checkpoints")
     plan.packet_loads = prog_type == "sched_cls" and draw.random() < 0.15
@@ -67,7 +67,9 @@ def _plan(draw: Draw) -> Plan:
 def _functions(plan: Plan) -> tuple[Signature, ...]:
     """The main function, those that it calls, those that helpers call, the one that takes exceptions; last the quiet ones."""
     draw = plan.draw
-    count = draw.pick((1, 1, 2, 2, 3, 3, 4, 5, 6))
+    count = draw.pick((1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6))
+    if plan.progs is None and draw.random() < 0.04:
+        count = 0
     functions = [Signature("main", (Param(context_type(plan.prog_type), ctx=True),), "int", GLOBAL)]
     functions += [_signature(plan, number) for number in range(count)]
     first = 1 if plan.progs is None else 2  # the function behind the main one is to make the tail call
@@ -212,4 +214,8 @@ def _function(plan: Plan, number: int, depth: int, size: int) -> Body:
     if plan.progs is not None and number == 1:
         tail_call(body)
     leave(body)
+    if len([count for count in body.counts if count > 5]) > 1:
+        plan.tags.add("several-counts")
+    if signature.callback and max(body.counts, default=0) > 5:
+        plan.tags.add(f"stack-arguments-in-{signature.callback}")
     return body

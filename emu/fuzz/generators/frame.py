@@ -60,7 +60,7 @@ def _load(body: Body) -> None:
     draw = body.draw
     got = load_argument(body)
     passed = body.plan.passed.get((body.signature.name, got[1])) if got else None
-    if got and passed and draw.random() < 0.35:
+    if got and passed and draw.random() < 0.5:
         ask(body, got[0], passed)
     elif draw.random() < 0.3 and body.frame:
         word(body, draw.pick(body.frame), body.any_number())

@@ -73,8 +73,7 @@ def _base() -> tuple[Btf, dict[str, int], dict[str, int], tuple[int, int]]:
     number = ids["u32"]
     lock = builder.struct(SPIN_LOCK, 4, (("val", number, 0),))
     value = builder.struct("value", LOCKED_SIZE, (("lock", lock, 8 * LOCK_AT),))
-    key = builder.int_("key", 4)
-    return builder.build(), ids, offsets, (key, value)
+    return builder.build(), ids, offsets, (number, value)
 
 
 _BASE, _IDS, _NAMES, LOCKED_TYPES = _base()  # the last: of keys and values of a map with a lock

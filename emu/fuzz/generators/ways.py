@@ -30,7 +30,7 @@ def on_several_ways(body: Body, params: Sequence[Param], indices: Sequence[int])
     marks = _marks(body)
     overs: list[int] = []
     ends: list[Known] = []
-    ways = draw.pick((2, 2, 3, 3, 4))
+    ways = draw.pick((2, 2, 3, 3, 3, 4))
     for way in range(ways):
         jump = _turn(body, selector, way) if way + 1 < ways and fork(body) else None
         known = body.known()
@@ -48,7 +48,7 @@ def on_several_ways(body: Body, params: Sequence[Param], indices: Sequence[int])
         body.join(end)
     body.locked = locked
     for reg, values in marks.items():
-        if body.numbers >> reg & 1 and draw.random() < 0.6:
+        if body.numbers >> reg & 1 and draw.random() < 0.8:
             ask(body, reg, values)
 
 
@@ -111,7 +111,7 @@ def _marks(body: Body) -> dict[int, tuple[int, int]]:
         reg for reg in REGS[(TEMPORARY | body.keep) & ~body.locked & ~body.loaded] if reg not in body.pointers
     ]
     draw.rng.shuffle(free)
-    return {reg: (draw.below(3), draw.imm()) for reg in free[: draw.below(3)]}
+    return {reg: (draw.below(3), draw.imm()) for reg in free[: draw.pick((0, 1, 1, 2))]}
 
 
 def ask(body: Body, reg: int, some: Sequence[int]) -> None:
