@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bpf import isa
 from bpf.insn import Insn
+from bpf.kernelvars import KERNEL_VARS
 from bpf.maps import MapType
 from bpf.program import KfuncRef, Program
 from bpf.progtypes import ATTACH_NAMES
@@ -168,6 +169,8 @@ class _Draft:
     def reference(self, at: int) -> Item:
         """The first slot of an ld_imm64."""
         insn = self.insns[at]
+        if insn.src == isa.PSEUDO_BTF_ID:
+            return Item(insn, symbol=KERNEL_VARS[insn.imm].name)
         if not is_func_ref(insn):
             return Item(_by_position(insn))
         origin = self.trimmed.origin[at]

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final
 
 from bpf.helpers import Helper
+from bpf.kernelvars import SCALAR_SIZES
 from bpf.maps import MapType
 from verifier import regs as reg_types
 from verifier.callargs import MAX_ERRNO, CallMeta
@@ -128,6 +129,8 @@ def _pointer(env: Env, helper: Helper, meta: CallMeta, percpu_obj: Reg | None) -
     if kind == "RET_PTR_TO_MEM_OR_BTF_ID":
         if percpu_obj is not None and percpu_obj.type & MEM_RCU:
             reg_type = PTR_TO_BTF_ID | MEM_ALLOC | MEM_RCU
+        elif meta.ret_btf is None and meta.ret_btf_id in SCALAR_SIZES:
+            return pointer_reg(PTR_TO_MEM | flags, aux=SCALAR_SIZES[meta.ret_btf_id])
         else:
             reg_type = PTR_TO_BTF_ID | flags & ~MEM_RDONLY
         return pointer_reg(reg_type, aux=(meta.ret_btf, meta.ret_btf_id))

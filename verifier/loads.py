@@ -8,12 +8,14 @@ from typing import Final
 
 from bpf import isa
 from bpf.insn import Insn
+from bpf.kernelvars import KERNEL_VARS
 from bpf.maps import MapType
 from verifier.env import Env, check_dst, check_src
 from verifier.memory import check_mem_access
 from verifier.regions import BPF_READ, BPF_WRITE
 from verifier.regs import (
     CONST_PTR_TO_MAP,
+    MEM_PERCPU,
     MEM_RDONLY,
     NOT_INIT,
     PTR_TO_ARENA,
@@ -148,8 +150,10 @@ def check_ld_imm(env: Env, insn: Insn) -> None:
     if insn.src == 0:
         env.regs[insn.dst] = const_reg(upper << 32 | insn.imm & isa.U32)
     elif insn.src == isa.PSEUDO_BTF_ID:
-        # What kernel BTF knows of the variable is not known here: an address, and nothing to access.
-        env.regs[insn.dst] = pointer_reg(PTR_TO_MEM | MEM_RDONLY, aux=0)
+        made = KERNEL_VARS[
+            insn.imm
+        ].type  # of each CPU its own: nothing to access before a helper tells which
+        env.regs[insn.dst] = pointer_reg(PTR_TO_BTF_ID | MEM_PERCPU, aux=(None, made))
     elif insn.src == isa.PSEUDO_FUNC:
         env.regs[insn.dst] = _function(env, insn)
     else:

@@ -6,6 +6,7 @@ are the map and BTF references, in the same walk, since the first complaint in p
 
 from bpf import codec, isa
 from bpf.insn import Insn
+from bpf.kernelvars import KERNEL_VARS
 from bpf.maps import MapSpec, MapType
 from bpf.program import Program
 from verifier.maps import UsedMaps
@@ -44,6 +45,10 @@ def check_insns(program: Program) -> None:
 def _check_reference(program: Program, at: int, insn: Insn, high: Insn, used: UsedMaps) -> None:
     match insn.src:
         case 0 | isa.PSEUDO_FUNC:
+            return
+        case isa.PSEUDO_BTF_ID if high.imm:
+            raise Refused("EINVAL", "invalid module BTF object FD specified.", insn=at)
+        case isa.PSEUDO_BTF_ID if insn.imm in KERNEL_VARS:
             return
         case isa.PSEUDO_BTF_ID:
             message = f"pseudo btf_id {insn.imm} in ldimm64 isn't KIND_VAR or KIND_FUNC"

@@ -130,7 +130,7 @@ class _Decoder:
                 case isa.PSEUDO_FUNC:
                     return function_address(self._function(at + 1 + insn.imm))
                 case isa.PSEUDO_BTF_ID:
-                    raise Stop("internal", "variables of the kernel do not exist here")
+                    return self.world.variable(insn.imm)
                 case _:
                     return insn.imm & U32 | (high & U32) << 32
         except InputError as error:

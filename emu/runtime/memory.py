@@ -24,6 +24,7 @@ ARENAS: dict[str, tuple[int, int]] = {
     "ctx": (0xFFFF_8880_0101_0000, 1 << 20),
     "maps": (0xFFFF_8880_1002_0000, 64 << 20),
     "heap": (0xFFFF_8880_2002_8000, 64 << 20),
+    "variables": (0xFFFF_FFFF_8310_3000, 1 << 20),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bpf.errors import InputError
 from bpf.program import Program, RunInput
+from emu.runtime import variables
 from emu.runtime.callback import HelperResult
 from emu.runtime.contexts import Context
 from emu.runtime.environment import Environment
@@ -66,6 +67,7 @@ class World:
         self.trace: list[str] = []
         self.state: dict[str, Any] = {}  # what helpers and kfuncs remember from run to run
         self.maps: tuple[Map, ...] = create_all(program, memory, cpus)
+        self.variables = variables.create(program, memory)
         self._by_addr = {one.addr: one for one in self.maps}
         self._prepared: Prepared | None = None
         self.context: Context | None = None
@@ -88,6 +90,15 @@ class World:
         if not 0 <= index < len(self.maps):
             raise InputError(self.program.name, f"map {index}", f"the program has {len(self.maps)} maps")
         return self.maps[index]
+
+    def variable(self, number: int) -> int:
+        """Guest address of the kernel's variable with this number. Raises InputError where none has it."""
+        addr = self.variables.get(number)
+        if addr is None:
+            raise InputError(
+                self.program.name, f"btf_id {number}", "is no variable of the kernel that is known here"
+            )
+        return addr
 
     def place_code(self, where: Callable[[int], int]) -> None:
         """Fill the jump tables in. where: from an instruction of the program to its address in the engine; 0 for none."""

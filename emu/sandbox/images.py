@@ -14,6 +14,7 @@ from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import Program
 from emu.native import bpf_text
+from emu.runtime import variables
 from emu.runtime.maps_arena import arena_of, base_of
 from emu.sandbox import addresses, gates
 from emu.sandbox.callees import callee_of
@@ -319,7 +320,7 @@ def _poked(
 
 
 def _symbols(machine: Machine, image: Image) -> dict[str, int]:
-    symbols: dict[str, int] = {}
+    symbols = variables.symbols(image.verified.program) if image.verified.symbols else {}
     for native in image.functions:
         for reloc in native.relocs:
             if reloc.symbol == ARENA_SYMBOL:

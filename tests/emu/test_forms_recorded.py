@@ -1,4 +1,4 @@
-"""Programs with jump tables and arenas as a real 7.3.4 kernel judged, compiled and ran them (fixtures/golden-more/forms.jsonl.gz)."""
+"""Programs with jump tables, arenas and variables of the kernel as a real 7.3.4 kernel judged, compiled and ran them (fixtures/golden-more/forms.jsonl.gz)."""
 
 import gzip
 import json
@@ -35,7 +35,9 @@ def test_verdict_code_and_result(pipeline: Pipeline, record: dict[str, Any]) -> 
         assert {"verdict", "bytes", "retval", "engines"} <= fields
 
 
-@pytest.mark.parametrize(("family", "accepted", "messages"), [("gotox", 20, 15), ("arena", 30, 4)])
+@pytest.mark.parametrize(
+    ("family", "accepted", "messages"), [("gotox", 20, 15), ("arena", 30, 4), ("ksym", 40, 9)]
+)
 def test_many_rules(family: str, accepted: int, messages: int) -> None:
     records = [record for record in RECORDS if record["family"] == family]
     verdicts = Counter(record["expect"]["accepted"] for record in records)

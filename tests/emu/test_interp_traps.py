@@ -91,7 +91,7 @@ BAD: list[tuple[Insn, str, str]] = [
     (Insn(0xBF, 0, 1, -1), "opcode", "no program may contain this instruction"),
     (Insn(0x18, 0, 1, imm=3), "opcode", "map 3: the program has 0 maps"),
     (Insn(0x18, 0, 2, imm=-1), "opcode", "map -1: the program has 0 maps"),
-    (Insn(0x18, 0, 3), "internal", "variables of the kernel do not exist here"),
+    (Insn(0x18, 0, 3), "opcode", "btf_id 0: is no variable of the kernel that is known here"),
     (Insn(0x18, 0, 4, imm=77), "call", "no function at instruction 78, the program has 3"),
     (Insn(0x18, 0, 7), "opcode", "no instruction has this opcode with these fields"),
     (Insn(0x85, 0, 1, imm=-9), "call", "no function at instruction -8, the program has 3"),

@@ -150,7 +150,7 @@ def test_the_address_of_a_removed_function(exam: Exam) -> None:
     ("kind", "why", "limit"),
     [
         ("budget", "more than 10 instructions", True),
-        ("internal", "variables of the kernel do not exist here", True),
+        ("internal", "an instruction the engine cannot execute", True),
         ("call", "helper bpf_x#1 is not implemented", True),
         ("call", "r6 is 0x3, not the context", False),
         ("access", "read of 8 bytes at 0xffff88800101003a: runs 2 bytes past context", True),

@@ -76,6 +76,8 @@ KFUNC_COUNTS = tuple(count for count, some in KFUNCS_OF.items() if some)
 LOCKED_KFUNCS = tuple(one for one in _CALLEES if one.locked)
 
 # numbers of helpers
+PER_CPU_PTR = 153
+THIS_CPU_PTR = 154
 MAP_LOOKUP = 1
 MAP_UPDATE = 2
 KTIME = 5

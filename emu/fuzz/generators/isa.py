@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from bpf import isa
+from bpf.kernelvars import KERNEL_VARS
 from bpf.opcodes import FORMS, Form
 from bpf.program import Request
 from emu.fuzz.generators import callees
@@ -30,9 +31,11 @@ from emu.fuzz.generators.switches import switch
 _TYPES = ("sched_cls",) * 4 + ("syscall",) * 4 + ("xdp",) * 2
 _DEPTHS = (16, 32, 64, 104, 120, 128, 136, 200, 256)
 _PACKET = frozenset({"ld_abs_b", "ld_abs_h", "ld_abs_w", "ld_ind_b", "ld_ind_h", "ld_ind_w"})
-# What needs a variable of the kernel, and so has no run here.
-_WITHOUT = frozenset({"ld_btf_id"})
 _ARENAS = 0.25  # of all programs
+_SIZES = (isa.B, isa.H, isa.W, isa.DW)
+_VARIABLES = tuple(
+    one for one in KERNEL_VARS.values() if not one.struct or one.type in ("cpumask", "pt_regs")
+)
 _SHIFT_WAYS = (0, 1, 2, 7, 8, 15, 16, 24, 31, 32, 33, 48, 62, 63)
 
 
@@ -198,6 +201,39 @@ def _branch(body: Body, form: Form) -> None:
 def _arena(body: Body, _form: Form) -> None:
     if body.plan.arena is None or not visit(body, body.plan.arena):
         alu(body)
+
+
+def _variable(body: Body, form: Form) -> None:
+    """The address of a kernel's variable, and, where a call may be made, what this CPU has there."""
+    draw, code = body.draw, body.code
+    one = draw.pick(_VARIABLES)
+    if body.locked & (TEMPORARY | 1 << PARAMS):
+        dst = body.target()
+        if body.loops and dst in body.pointers:
+            alu(body)
+            return
+        _put(body, form, dst, 0, 0, one.number)
+        code.put(0)
+        body.forget(1 << dst)
+        return
+    _put(body, form, 1, 0, 0, one.number)
+    code.put(0)
+    null = None
+    if draw.random() < 0.4:
+        code.mov_imm(2, draw.pick((0, 0, 0, 1, 64, -1)))
+        code.helper(callees.PER_CPU_PTR)
+        body.called(result=False)
+        null = code.jump(isa.JMP | isa.JEQ, 0)
+    else:
+        code.helper(callees.THIS_CPU_PTR)
+        body.called(result=False)
+    size = draw.pick(tuple(size for size in _SIZES if isa.SIZE_BYTES[size] <= one.size))
+    signed = size != isa.DW and draw.random() < 0.3
+    width = isa.SIZE_BYTES[size]
+    code.put(isa.LDX | (isa.MEMSX if signed else isa.MEM) | size, 0, 0, draw.below(one.size // width) * width)
+    if null is not None:
+        code.land(null)
+    body.number(0)
 
 
 def _switch(body: Body, _form: Form) -> None:
@@ -389,10 +425,10 @@ def _call(body: Body, form: Form) -> None:
 
 def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     cls, mode = form.code & isa.CLASS_MASK, form.code & isa.MODE_MASK
-    if not form.loadable or form.name in _WITHOUT:
+    if not form.loadable:
         return None
-    if form.name == "addr_space_cast":
-        return _arena
+    if form.name in ("addr_space_cast", "ld_btf_id"):
+        return _arena if form.name == "addr_space_cast" else _variable
     if cls in (isa.ALU, isa.ALU64):
         return _arith
     if form.name in _PACKET:
@@ -411,7 +447,7 @@ def _emitter(form: Form) -> Callable[[Body, Form], None] | None:
     return _store
 
 
-_SELDOM = (_call, _packet_load, _switch, _arena)
+_SELDOM = (_call, _packet_load, _switch, _arena, _variable)
 _RARE = 4  # times that forms are there which stand for whole calls
 _FORMS = tuple(
     (form, emit)

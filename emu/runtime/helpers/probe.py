@@ -93,6 +93,20 @@ def copy_from_user_task(world: "World", dst: Ptr, size: U32, addr: Ptr, task: Pt
     return _user(world, dst, size, addr)
 
 
+@helper("bpf_this_cpu_ptr")
+def this_cpu_ptr(world: "World", addr: U64) -> int:
+    """Where this CPU has its own of a per-CPU variable: at the variable's address, as the first CPU's offset is 0."""
+    del world
+    return addr
+
+
+@helper("bpf_per_cpu_ptr")
+def per_cpu_ptr(world: "World", addr: U64, cpu: U32) -> int:
+    """The same of another CPU, NULL where there is no such one."""
+    del world
+    return addr if cpu == 0 else 0
+
+
 @helper("bpf_probe_write_user")
 def probe_write_user(world: "World", dst: Ptr, src: Ptr, size: U32) -> int:
     """There is no user memory: the kernel refuses, as for a task without any."""
