@@ -122,9 +122,10 @@ def _thrown(body: Body) -> None:
 
 
 def leave(body: Body, *, show: bool = False) -> None:
-    """The function's last instructions. The main function may show its registers in the array of values; with `show` it does."""
+    """The function's last instructions. The main function, and a callback, may show its registers in the array of values; with `show` it does."""
     draw, code = body.draw, body.code
-    if body.signature.name == "main" and (show or draw.random() < 0.4):
+    shows = body.signature.name == "main" or body.signature.callback == "loop"
+    if shows and (show or draw.random() < 0.4):
         base = body.temporary()
         code.map_value(base, body.plan.values, 0)
         body.forget(1 << base)
