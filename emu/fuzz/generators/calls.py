@@ -121,7 +121,7 @@ def _callback(plan: Plan, number: int) -> Signature:
     """Called by a helper; how many parameters it declares is its own matter."""
     draw = plan.draw
     name, ret = f"f{number}", draw.pick(("long", "u64", "int"))
-    if plan.table is not None and draw.random() < 0.5:
+    if draw.random() < (0.2 if plan.table is None else 0.5):
         fixed: tuple[Param, ...] = (Param("void *", opaque=True), Param("void *", opaque=True))
         fixed += (Param("u64 *", room=VALUE_SIZE), Param("u64 *", room=8))
         return Signature(name, fixed, ret, callback="each")
