@@ -13,7 +13,7 @@ from bpf import isa
 from bpf.errors import InputError
 from bpf.maps import MapType
 from bpf.program import Program
-from emu.native import bpf_text
+from emu.native import bpf_text, function_starts
 from emu.runtime import variables
 from emu.runtime.maps_arena import arena_of, base_of
 from emu.sandbox import addresses, gates
@@ -113,8 +113,14 @@ class CodeMap:
 
     @cached_property
     def numbers(self) -> dict[int, int]:
-        """Numbers of the functions in their images, by address."""
-        return {one.addr: one.number for one in self.functions if one.number >= 0}
+        """Numbers of the functions in their programs, by address: a program may have more of them than its image."""
+        out = {}
+        for one in self.functions:
+            if one.image is not None:
+                verified = one.image.verified
+                first = verified.origin[verified.subprogs[one.number].start]
+                out[one.addr] = bisect_right(function_starts(verified.program), first) - 1
+        return out
 
     @cached_property
     def targets(self) -> dict[int, int]:
