@@ -228,6 +228,30 @@ def swapped(lower: Any_) -> Any_:
     return wrong
 
 
+def through_rax(jump: Any_) -> Any_:
+    """An indirect jump takes its target from rax."""
+
+    def wrong(out: Emitted, profile: Any, _reg: int, slot: int) -> None:
+        jump(out, profile, x.RAX, slot)
+
+    return wrong
+
+
+def null_is_cast(cast: Any_) -> Any_:
+    """The cast of an address for user space does not look whether it is 0."""
+
+    def wrong(*args: Any) -> bytes:
+        code = bytes(cast(*args))
+        return code[: code.index(bytes.fromhex("4d31db"))]  # xor r11, r11, which is to take the place of 0
+
+    return wrong
+
+
+def nothing_loaded(_loaded: Any_) -> Any_:
+    """No access of the arena has a register that becomes 0."""
+    return lambda _insn: None
+
+
 def no_sign(base: Callable[[Insn], int]) -> Callable[[Any_], Any_]:
     """A negative displacement from the frame pointer loses its sign."""
 

@@ -71,6 +71,6 @@ def test_command() -> None:
 def test_command_prints_a_table() -> None:
     ran = CliRunner().invoke(command, ["--name", "rbx-forgotten"])
     assert ran.exit_code == 0
-    assert "1 mutants on 10 programs: 1 killed, 1 by the check that is meant to" in ran.output
+    assert "1 mutants on 11 programs: 1 killed, 1 by the check that is meant to" in ran.output
     assert "callee-saved rbx" in ran.output
     assert "argument 7" not in CliRunner().invoke(command, ["--list", "--name", "rbx-forgotten"]).output

@@ -11,10 +11,13 @@ from bpf.codec import encode
 from bpf.insn import Insn
 from bpf.kfuncs import KFUNCS
 from bpf.program import Program, Request
+from bpf.verified import Verified
 from emu.fuzz.finding import Finding
+from emu.fuzz.generators.edit import Text
 from emu.fuzz.reduce import Budget, reduce
 from emu.fuzz.reduce.draft import Draft
 from tests.fuzz.reduce_kit import FOUND, Seeking, Sought, code, has, reduced
+from verifier import verify
 
 CALLS = """
 prog tc
@@ -396,3 +399,27 @@ def test_equal_numbers_go_down_together() -> None:
         return bool(added) and added == compared
 
     assert "r0 += 0" in code(reduced(text, same))
+
+
+def test_jump_tables_follow_the_instructions_that_they_name() -> None:
+    """What stands in front of a way goes, or comes: the table's entries still lead to the same instructions."""
+    text = (
+        "prog type syscall license GPL flags 16\nmap t: insn_array key 4 value 16 max 2 freeze\n"
+        "    elem 00000000 = 0a000000000000000000000000000000\n    elem 01000000 = 0c000000000000000000000000000000\n"
+        "int main(void *ctx):\nr2 = 5\nr0 = *(u64 *)(r1 +0)\nr2 = 6\nr0 &= 1\nr0 <<= 3\nr1 = map[t][0]+0\nr1 += r0\nr1 = *(u64 *)(r1 +0)\n"
+        "gotox r1\nr0 = 1\nexit\nr0 = 2\nexit\n"
+    )
+    program = asm.parse(text, "t").program
+    draft = Draft.of(program)
+
+    def named(made: Program | None) -> list[int]:
+        assert made is not None
+        assert isinstance(verify(made), Verified)
+        return [made.insns[at].imm for at in made.maps[0].jumps]
+
+    assert named(draft.program_or_none()) == [1, 2]
+    assert named(draft.without(2, 3).without(0, 1).program_or_none()) == [1, 2]
+    assert named(draft.inserted(0, Insn(isa.ALU64 | isa.MOV, 3, imm=7)).program_or_none()) == [1, 2]
+    line = Text(program)
+    line.without(0)
+    assert named(line.assembled()) == [1, 2]

@@ -209,7 +209,7 @@ def _variable(body: Body, form: Form) -> None:
     one = draw.pick(_VARIABLES)
     if body.locked & (TEMPORARY | 1 << PARAMS):
         dst = body.target()
-        if body.loops and dst in body.pointers:
+        if body.loops:
             alu(body)
             return
         _put(body, form, dst, 0, 0, one.number)
@@ -416,7 +416,11 @@ def _call(body: Body, form: Form) -> None:
         code.call("f0")
         body.called()
     else:
-        some = [one for one in callees.KFUNCS_OF[draw.pick(callees.KFUNC_COUNTS)] if not one.pointers]
+        some = [
+            one
+            for one in callees.KFUNCS_OF[draw.pick(callees.KFUNC_COUNTS)]
+            if not one.pointers and (one.everywhere or body.plan.prog_type != "xdp")
+        ]
         callee = draw.pick(some or callees.KFUNCS_OF[12][:1])
         arguments(body, callee.params)
         code.kfunc(callee.name, callee.module)

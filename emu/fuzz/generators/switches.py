@@ -46,7 +46,8 @@ def switch(body: Body, one: Statement) -> bool:
     code.load(to, base, _ENTRY * (first - inside))
     code.put(isa.OP_GOTOX, to)
     body.forget(1 << to)
-    starts = _ways(body, one, ways)
+    # in a loop the next round finds numbers where this one did
+    starts = _ways(body, one, ways, (base, to) if body.loops else (body.temporary(),))
     order = starts + [draw.pick(starts) for _ in range(chosen - ways)]
     draw.rng.shuffle(order)
     entries += [draw.pick(starts) for _ in range(first)] + order + [draw.pick(starts) for _ in range(behind)]
@@ -54,15 +55,19 @@ def switch(body: Body, one: Statement) -> bool:
     return True
 
 
-def _ways(body: Body, one: Statement, count: int) -> list[int]:
-    """The ways, one behind the other; returns where each begins."""
+def _ways(body: Body, one: Statement, count: int, first: tuple[int, ...]) -> list[int]:
+    """The ways, one behind the other, each with constants for these registers first; returns where each begins.
+
+    A way that began with a `goto +0` would be removed, and the table hold a 0 in its place.
+    """
     before, starts, jumps = body.known(), [], []
     after = None
     body.nesting += 1
     for number in range(count):
         starts.append(len(body.code.rows))
         body.return_to(before)
-        constant(body, body.temporary())  # a `goto +0` would be removed, and the table hold a 0 in its place
+        for reg in dict.fromkeys(first):
+            constant(body, reg)
         one(body)
         if after is not None:
             body.join(after)

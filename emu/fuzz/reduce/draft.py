@@ -230,13 +230,12 @@ class Draft:
             if item.kfunc is not None:
                 kfuncs.append(KfuncRef(at, *item.kfunc))
         made = self._functions(places)
-        program = _with_jumps(self.program, lambda key: places[self.find(key)])
-        if made is None or not insns or program is None:
+        if made is None or not insns:
             return None
         func_info, btf, maps = made
         lines = {places[self.find(key)]: line for key, line in reversed(self.lines)}
-        return replace(
-            program,
+        program = replace(
+            self.program,
             insns=tuple(insns),
             kfuncs=tuple(kfuncs),
             func_info=func_info,
@@ -244,6 +243,7 @@ class Draft:
             maps=maps,
             line_info=tuple(replace(lines[at], insn=at) for at in sorted(lines) if at < len(insns)),
         )
+        return _with_jumps(program, lambda key: places[self.find(key)])
 
     def _resolved(self, item: Item, at: int, places: Sequence[int]) -> Insn | None:
         if item.target is None:
