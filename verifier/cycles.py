@@ -28,6 +28,8 @@ class Visit:
 
 def _chain(env: "Env", state: VState) -> Chain | None:
     """The outermost frame that stands in a cycle, as the calls that lead to it (compute_scc_callchain)."""
+    if not env.has_cycles:
+        return None
     sites: list[int] = []
     for frame in range(len(state.frames)):
         insn_idx = state.frame_insn_idx(frame)

@@ -65,6 +65,7 @@ class Env:
       read there or later (live_regs_before). subprogs: one SubprogInfo a function.
     log_level: bits LOG_LEVEL1, LOG_LEVEL2, LOG_STATS; `verbose` says whether instructions and states are to be shown,
       `verbose2` (level 2) whether all paths are kept in the log, and backtracking.
+    has_cycles: some instruction lies in a cycle of the control flow (InsnAux.scc). visits: of cycles.
     cur_state: the state being explored; regs: its current frame's registers (the same list as cur_state.func.regs; set
       anew by `enter_frame`). insn_idx, prev_insn_idx: where it stands and where it came from. insn: insns[insn_idx].
     pending: branches to explore, the last is next. explored: checkpoints by instruction.
@@ -130,6 +131,7 @@ class Env:
         self.insn: Insn = program.insns[0]
         self.pending: list[Pending] = []
         self.explored: dict[int, list[VState]] = {}
+        self.has_cycles = False
         self.visits: dict[Chain, Visit] = {}
         self.live_stack: Any = None
         self.live_regs: list[int] = []

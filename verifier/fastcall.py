@@ -85,6 +85,7 @@ def _mark_pattern(env: "Env", info: "SubprogInfo", at: int, lowest: int, targets
         pairs = i
     if not pairs:
         return
+    info.has_fastcall_patterns = True
     if fastcall:
         env.aux[at].fastcall_spills_num = pairs
     else:

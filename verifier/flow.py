@@ -117,6 +117,7 @@ def _postorder(succ: Sequence[tuple[int, ...]], layout: Layout, start: int, met:
 def number_cycles(env: "Env", flow: Flow) -> None:
     """Gives the instructions of each cycle a number, InsnAux.scc (bpf_compute_scc)."""
     if not flow.forward or any(env.aux[at].calls_callback for at in env.layout.points):
+        env.has_cycles = True
         _number_cycles(env, flow.succ)
 
 

@@ -52,7 +52,7 @@ class SubprogInfo:
       + 1. args, args_cached: parameter types as funccalls.py keeps them. unreliable: a call did not match its BTF (B.2).
     called: calls enter it, in code that may (True) or may not sleep: a global function is verified for each.
     stack_depth: bytes of r10 stack, as written.
-    fastcall_stack_off, keep_fastcall_stack: of fastcall patterns. Effects: might_sleep, changes_pkt_data, might_throw.
+    has_fastcall_patterns, fastcall_stack_off, keep_fastcall_stack: of fastcall patterns. Effects: might_sleep, changes_pkt_data, might_throw.
     verified_insns: insn_processed of this function alone, insns_self and insns_total of the statistics.
     """
 
@@ -64,6 +64,7 @@ class SubprogInfo:
         "changes_pkt_data",
         "fastcall_stack_off",
         "function",
+        "has_fastcall_patterns",
         "insns_self",
         "insns_total",
         "is_async_cb",
@@ -88,6 +89,7 @@ class SubprogInfo:
         self.unreliable = False
         self.called: set[bool] = set()
         self.stack_depth = 0
+        self.has_fastcall_patterns = False
         self.fastcall_stack_off = 0
         self.keep_fastcall_stack = False
         self.might_sleep = False

@@ -43,7 +43,8 @@ def is_state_visited(env: "Env", insn_idx: int) -> bool:
     clean_verifier_state(env, cur)
     states = bucket(env, insn_idx)
     count = len(states)
-    compare = _compare_with_ancestor if _may_converge(env, insn_idx) else _compare_exactly
+    converging = count > 0 and _may_converge(env, insn_idx)
+    compare = _compare_with_ancestor if converging else _compare_exactly
     for at in range(count - 1, -1, -1):
         old = states[at]
         if old.insn_idx != insn_idx:

@@ -65,6 +65,8 @@ def check_fastcall_stack_contract(env: Env, frame: FuncState, insn_idx: int, off
     subprog = env.subprogs[frame.subprogno]
     if subprog.fastcall_stack_off <= off or env.aux[insn_idx].in_fastcall:
         return
+    if not subprog.has_fastcall_patterns:
+        return
     subprog.fastcall_stack_off = _NO_FASTCALL
     for aux in env.aux[subprog.function.start : subprog.function.end]:
         aux.fastcall_spills_num = 0
