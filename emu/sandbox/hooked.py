@@ -27,6 +27,7 @@ class Hooked(ABC):
         """It writes or reads `size` bytes of the stack."""
 
     def __enter__(self) -> Self:
+        self.sandbox.machine.hooked = True
         cpu = self.sandbox.machine.cpu
         last = addresses.IMAGE + addresses.IMAGE_SIZE - 1
         self._handles.append(cpu.on_code(addresses.IMAGE, last, cpu.code_hook(self._step)))
@@ -38,6 +39,7 @@ class Hooked(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.sandbox.machine.hooked = False
         cpu = self.sandbox.machine.cpu
         for handle in self._handles:
             cpu.unhook(handle)

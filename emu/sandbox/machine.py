@@ -5,6 +5,7 @@ Knows addresses and bytes. What the bytes mean, and what a stub's question is ab
 
 import mmap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from bpf.errors import InternalError
@@ -77,6 +78,7 @@ class Machine:
         self.on_step: Callable[[int], None] | None = None
         self.on_stack: Callable[[bool, int, int], None] | None = None
         self.precise = precise
+        self.hooked = False  # somebody has hooks on every instruction for a while
         self.idle = 0.0  # seconds in which somebody held the machine still
         self.loaded: object = None
         self._loads = 0
@@ -295,7 +297,7 @@ class Machine:
 
     def _go(self, begin: int) -> int:
         """Run from `begin` until the run ends; returns an error number."""
-        with self._interruptible:
+        with self._interruptible if self.precise or self.hooked else _UNGUARDED:
             error = self.cpu.start(begin, addresses.END)
             while error in _FAULTS and self._bad is not None and self._fixup():
                 error = self.cpu.start(self.cpu.read("rip"), addresses.END)
@@ -416,3 +418,6 @@ class Machine:
 
 
 _DONE = Stop(done=True)
+_UNGUARDED = (
+    nullcontext()
+)  # setting a handler costs as much as a run; without hooks Python hardly ever runs in between
