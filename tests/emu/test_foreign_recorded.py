@@ -196,6 +196,18 @@ def test_rarer_images(pipeline: Pipeline) -> None:
     assert kinds["ldabs"] >= 1
 
 
+def test_images_with_jump_tables_and_arenas(pipeline: Pipeline) -> None:
+    """A kernel's own code through jump tables that are filled with places in it, and on an arena without pages."""
+    agreed: Counter[str] = Counter()
+    shown = [one for one in rarer() if one["name"].startswith(("arena", "gotox")) and "blinded" not in one]
+    for record in shown[::8]:
+        replayed = replay_image(pipeline, record, record["name"])
+        assert not replayed.differs, (record["name"], record["profile"], replayed.checks)
+        agreed[record["name"].split("-")[0]] += all(check.state == "agree" for check in replayed.checks)
+    assert agreed["gotox"] >= 5
+    assert agreed["arena"] >= 5
+
+
 def test_records_without_code_are_not_comparable(pipeline: Pipeline) -> None:
     record = next(one for one in golden()["F5"] if not one["expect"]["accepted"])
     replayed = replay_image(pipeline, record, "x")
