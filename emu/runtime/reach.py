@@ -20,8 +20,8 @@ _ADD = {isa.ALU64 | isa.ADD: 1, isa.ALU64 | isa.SUB: -1}
 
 
 @lru_cache(maxsize=4)  # each engine of a case asks
-def ctx_reach(insns: tuple[Insn, ...]) -> int:
-    """The end of the context's highest access, in bytes; 0 when there is none."""
+def ctx_reach(insns: tuple[Insn, ...], jumps: frozenset[int] = frozenset()) -> int:
+    """The end of the context's highest access, in bytes; 0 when there is none. jumps: what the jump tables name."""
     states: dict[int, State] = {0: {1: 0}}
     visits: dict[int, int] = {}
     reach = 0
@@ -35,7 +35,8 @@ def ctx_reach(insns: tuple[Insn, ...]) -> int:
         base = insn.src if insn.cls == isa.LDX else insn.dst if insn.cls in (isa.ST, isa.STX) else None
         if base in state:
             reach = max(reach, state[base] + insn.off + insn.size)
-        for to, after in _next(at, insn, state):
+        ways = _next(at, insn, state) if insn.code != isa.OP_GOTOX else ((to, state) for to in jumps)
+        for to, after in ways:
             if not after:
                 continue  # nothing holds the context there
             if 0 <= to < len(insns) and _join(states.setdefault(to, {}), after, first=to not in visits):

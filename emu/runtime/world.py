@@ -61,7 +61,11 @@ class World:
         self.programs = programs
         self.seed = seed
         if ctx_reach is None:
-            ctx_reach = find_reach(program.insns) if program.prog_type in _OWN_CONTEXT else 0
+            ctx_reach = 0
+            if program.prog_type in _OWN_CONTEXT:
+                ctx_reach = find_reach(
+                    program.insns, frozenset(at for spec in program.maps for at in spec.jumps)
+                )
         self.ctx_reach = ctx_reach
         self.env = Environment(seed)
         self.trace: list[str] = []

@@ -29,6 +29,13 @@ def test_reach(text: str, reach: int) -> None:
     assert ctx_reach(assemble(text)) == reach
 
 
+def test_a_gotox_goes_where_the_tables_say() -> None:
+    text = "r2 = 0\ngotox r2\nr0 = *(u32 *)(r1 + 8)\nexit\nr0 = *(u32 *)(r1 + 40)\nexit"
+    assert ctx_reach(assemble(text)) == 0
+    assert ctx_reach(assemble(text), frozenset({4})) == 44
+    assert ctx_reach(assemble(text), frozenset({2, 3})) == 12
+
+
 @pytest.mark.parametrize(("size", "errno"), [(12, "OK"), (11, "EINVAL"), (0, "EINVAL")])
 def test_a_shorter_context_is_refused(size: int, errno: str) -> None:
     text = "r6 = r1\nr0 = *(u32 *)(r6 + 8)\nexit"
