@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, compress
 from typing import TypeVar
 
+from bpf import isa
 from bpf.maps import MapSpec
-from emu.outcome import CODE, CODE_SIZE, CallRecord, Entry, Outcome, Pointer, RunResult, Trap
+from emu.outcome import ABOVE, CODE, CODE_SIZE, CallRecord, Entry, Outcome, Pointer, RunResult, Trap
 
 _T = TypeVar("_T", CallRecord, Entry, Trap)
 STACKS = 0xFFFF_C900_0000_0000  # where all engines have their stacks, within 16 MiB
@@ -184,7 +185,10 @@ def _call_differences(
         return
     for number in range(max(len(left.args), len(right.args))):
         one, other = _argument(left, number), _argument(right, number)
-        if one != other and not _is_same_number(left, right, number):
+        if one != other and not (
+            number < min(len(left.args), len(right.args))
+            and _same(_shown(left, number), _shown(right, number))
+        ):
             yield _difference(
                 "argument", names, one, other,
                 about=f"argument {number + 1} of {left.callee}", callee=left.callee, argument=number + 1, **at,
@@ -233,8 +237,7 @@ def _entry_differences(left: Entry, right: Entry, names: tuple[str, str], run: i
         if one is None or other is None:
             continue
         texts = _word(one, shown), _word(other, other_shown)
-        # a number may happen to be the address of a function in one engine
-        if texts[0] != texts[1] and not (one == other and None in (shown, other_shown)):
+        if texts[0] != texts[1] and not _same((one, shown), (other, other_shown)):
             yield _difference(
                 "argument", names, *texts, about=f"argument {number} of {name}",
                 run=run, insn=left.insn, callee=name, argument=number,
@@ -277,11 +280,27 @@ def _argument(call: CallRecord, number: int) -> str:
     return hex(call.args[number]) if shown is None else str(shown)
 
 
-def _is_same_number(left: CallRecord, right: CallRecord, number: int) -> bool:
-    """Whether both pass the same number, which happens to be the address of a function in one engine."""
-    if number >= min(len(left.args), len(right.args)) or left.args[number] != right.args[number]:
-        return False
-    return any(number >= len(call.shown) or call.shown[number] is None for call in (left, right))
+def _shown(call: CallRecord, number: int) -> tuple[int, Pointer | None]:
+    return call.args[number], call.shown[number] if number < len(call.shown) else None
+
+
+def _same(left: tuple[int, Pointer | None], right: tuple[int, Pointer | None]) -> bool:
+    """Whether words of different texts are the same all the same.
+
+    A number may happen to be the address of a function in one engine. And what a pointer that left its frame leads to
+    depends on where an engine has its frames: such pointers are only compared as pointers into a stack.
+    """
+    if left[0] == right[0] and None in (left[1], right[1]):
+        return True
+    return (_has_left(left[1]) or _has_left(right[1])) and _in_stack(*left) and _in_stack(*right)
+
+
+def _has_left(pointer: Pointer | None) -> bool:
+    return pointer is not None and pointer.space == "stack" and not -isa.MAX_STACK <= pointer.off <= ABOVE
+
+
+def _in_stack(value: int, pointer: Pointer | None) -> bool:
+    return value >> 24 == STACKS >> 24 if pointer is None else pointer.space == "stack"
 
 
 def _ending_differences(

@@ -46,7 +46,7 @@ CODE_SIZE = 8 << 20  # of the longest program
 class Pointer:
     """An address that differs from engine to engine by nature, in terms that do not.
 
-    space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer, at most ABOVE)
+    space: "stack" (base: number of the frame, 0 = main program; off: distance to its frame pointer; beyond -512..ABOVE it has left its frame)
     "func" (base: number of the function, off 0) or "code" (base: an instruction that a jump table names, off 0).
     """
 

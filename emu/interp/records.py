@@ -9,7 +9,7 @@ from typing import Any
 
 from bpf import isa
 from emu.interp.layout import FUNC_BASE, STACK_SPACING, STACK_TOP
-from emu.outcome import ABOVE, CODE, CODE_SIZE, CallRecord, Entry, Pointer
+from emu.outcome import CODE, CODE_SIZE, CallRecord, Entry, Pointer
 
 LIMIT = 100_000  # rows of one run; later calls are only counted, so that a loop cannot fill the memory
 ENTRY_LIMIT = 8192  # calls of functions of the program
@@ -110,10 +110,10 @@ class Recorder:
 
 def _pointer(value: int, row: Row | EntryRow) -> Pointer | None:
     """`value` as an address in a live frame's stack, of a function or of an instruction; None when it is none of these."""
-    below = STACK_TOP + ABOVE - value
-    if 0 <= below <= row.frame * STACK_SPACING + isa.MAX_STACK + ABOVE:
-        number, off = divmod(below, STACK_SPACING)
-        return Pointer("stack", number, ABOVE - off) if off <= isa.MAX_STACK + ABOVE else None
+    below = STACK_TOP - value
+    number = (below + STACK_SPACING // 2) // STACK_SPACING
+    if 0 <= number <= row.frame:
+        return Pointer("stack", number, number * STACK_SPACING - below)
     insn, rest = divmod(value - CODE, isa.INSN_SIZE)
     if rest == 0 and 0 <= insn < CODE_SIZE // isa.INSN_SIZE:
         return Pointer("code", insn, 0)

@@ -47,6 +47,33 @@ def test_pointers_compare_by_meaning_not_by_address() -> None:
     assert (found.left, found.right) == ("fp0-8", "fp0-16")
 
 
+@pytest.mark.parametrize(
+    ("off", "native", "agree"),
+    [
+        (
+            16,
+            (0xFFFFC900_000FFFF0, Pointer("stack", 0, -16)),
+            True,
+        ),  # in the caller's frame, as native frames lie
+        (-520, (0xFFFFC900_000FF000, None), True),
+        (16, (0x10, None), False),
+        (15, (0xFFFFC900_000FFFF0, Pointer("stack", 0, -16)), False),
+        (-512, (0xFFFFC900_000FF000, None), False),
+    ],
+)
+def test_a_pointer_that_left_its_frame_is_only_some_pointer_into_a_stack(
+    off: int, native: tuple[int, Pointer | None], agree: bool
+) -> None:
+    word, shown = 0xFFFFC900_000F0000 + off, Pointer("stack", 1, off)
+    left = replace(CALL, args=(word, *CALL.args[1:]), shown=(shown, *CALL.shown[1:]))
+    right = replace(CALL, args=(native[0], *CALL.args[1:]), shown=(native[1], *CALL.shown[1:]))
+    found = compare(replace(ONE, runs=(replace(RUN, calls=(left,)),)), other(replace(RUN, calls=(right,))))
+    assert (found is None) == agree
+    entry, seen = (Entry(1, 4, "f", (args[0], 2), (args[1], None), 0) for args in ((word, shown), native))
+    base = replace(ONE, runs=(replace(RUN, entries=(entry,)),))
+    assert (compare(base, other(replace(RUN, entries=(seen,)))) is None) == agree
+
+
 def test_a_number_that_happens_to_be_an_address() -> None:
     """-0x40000000 is where the main function lies, in the sandbox only."""
     number = 0xFFFFFFFF_C0000000
