@@ -14,8 +14,9 @@ from bpf.program import Program, Request
 from bpf.verified import Verified
 from emu.fuzz.finding import Finding
 from emu.fuzz.generators.edit import Text
-from emu.fuzz.reduce import Budget, reduce
+from emu.fuzz.reduce import Budget, reduce, reducer
 from emu.fuzz.reduce.draft import Draft
+from emu.fuzz.reduce.search import Search
 from tests.fuzz.reduce_kit import FOUND, Seeking, Sought, code, has, reduced
 from verifier import verify
 
@@ -423,3 +424,30 @@ def test_jump_tables_follow_the_instructions_that_they_name() -> None:
     line = Text(program)
     line.without(0)
     assert named(line.assembled()) == [1, 2]
+
+
+def test_another_order_leads_out_of_a_dead_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found with 24, 18 or 5 instructions: whoever cuts to 18 first never comes to 5."""
+
+    def cut(left: int, of: int) -> reducer.Pass:
+        def step(search: Search, name: str) -> None:
+            draft = search.draft(name)
+            if draft is not None and draft.count == of:
+                search.attempt_draft(name, draft.without(0, of - left))
+
+        return step
+
+    def nothing(_search: Search, _name: str) -> None:
+        pass
+
+    passes = (cut(18, 24), *(nothing,) * (reducer.ORDERS[0] - 1), cut(5, 24))
+    monkeypatch.setattr(reducer, "CODE", passes)
+    monkeypatch.setattr(reducer, "_denser", lambda *_: None)  # begins anew, too
+    text = "\n".join(["r0 = 0"] * 23 + ["exit"])
+
+    def sought(request: Request, _others: Mapping[str, Program]) -> bool:
+        return len(request.program.insns) in (24, 18, 5)
+
+    assert reduced(text, sought).insns_after == 5
+    monkeypatch.setattr(reducer, "ORDERS", ())
+    assert reduced(text, sought).insns_after == 18

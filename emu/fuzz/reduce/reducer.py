@@ -1,6 +1,6 @@
 """The order of the passes, round after round until none finds anything more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,6 +36,7 @@ CODE: Final[tuple[Pass, ...]] = (
     calls.types,
     code.pairs,
 )
+ORDERS: Final = (4, 7)  # passes that others begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +99,32 @@ def _search(search: Search) -> None:
     data.attributes(search)
     whole = search.saved()
     _rounds(search)
+    _otherwise(search, whole)
     plain = search.saved()
     _denser(search, whole)
     _kept(search, plain)
     _tell(search)
 
 
-def _rounds(search: Search) -> None:
-    """Until one finds nothing more."""
-    taken = -1
+def _rounds(search: Search, first: int = 0) -> None:
+    """Until one finds nothing more. first: the pass that each begins with."""
+    passes, taken = CODE[first:] + CODE[:first], -1
     while taken != search.taken and not search.stopped:
         taken = search.taken
-        _round(search)
+        _round(search, passes)
+
+
+def _otherwise(search: Search, whole: Saved) -> None:
+    """Once more from the start with the passes in another order, while what is left is long: each ends in a dead end of its own."""
+    best = search.saved()
+    for first in ORDERS:
+        if best.state.count <= SHORT:
+            break
+        search.restore(whole)
+        _rounds(search, first)
+        if search.state.count < best.state.count:
+            best = search.saved()
+    search.restore(best)
 
 
 def _denser(search: Search, whole: Saved) -> None:
@@ -172,10 +187,10 @@ def _plain(search: Search) -> None:
             search.attempt_draft(name, draft)
 
 
-def _round(search: Search) -> None:
+def _round(search: Search, passes: Sequence[Pass]) -> None:
     data.inputs(search)
     data.others(search)
-    for step in CODE:
+    for step in passes:
         for name in sorted(search.state.drafts):
             step(search, name)
     data.attributes(search)
