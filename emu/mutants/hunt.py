@@ -214,8 +214,13 @@ class Hunter:
         if found is None:
             return hunted
         sample = found.sample
-        with planted(mutant):
-            small = reduce(sample.request, sample.others, found.finding, self._judge, budget)
+        try:
+            with planted(mutant):
+                small = guarded(
+                    lambda: reduce(sample.request, sample.others, found.finding, self._judge, budget)
+                )
+        except Crashed:  # nothing that was found is lost
+            return hunted
         if not small.reproduced or self._shows(small.request, small.others, found.finding):
             return hunted
         small_found = Found(sample, small.finding, found.number, small.request, small.others)

@@ -451,3 +451,17 @@ def test_another_order_leads_out_of_a_dead_end(monkeypatch: pytest.MonkeyPatch) 
     assert reduced(text, sought).insns_after == 5
     monkeypatch.setattr(reducer, "ORDERS", ())
     assert reduced(text, sought).insns_after == 18
+
+
+@pytest.mark.parametrize("number", [-(1 << 31), -(1 << 63)])
+def test_the_least_number_has_no_positive_twin(number: int) -> None:
+    """2147483648 is easier to read than -2147483648, and fits into no instruction."""
+    wide = " ll" if number < -(1 << 31) else ""
+    text = f"r0 = {number}{wide}\nexit"
+
+    def sought(request: Request, _others: Mapping[str, Program]) -> bool:
+        insns = request.program.insns
+        value = insns[0].imm & isa.U32 | (insns[1].imm & isa.U32) << 32 if wide else insns[0].imm
+        return value != 0 and value % (1 << 30) == 0
+
+    assert reduced(text, sought).insns_after == 2

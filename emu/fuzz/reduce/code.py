@@ -152,7 +152,7 @@ def _smaller(item: Item) -> Iterator[Item]:
     if insn.code == isa.LD_IMM64 and insn.src == 0:
         value = isa.sext((insn.imm & isa.U32) | (item.high & isa.U32) << 32, 64)
         yield Item(0, Insn(isa.ALU64 | isa.MOV | isa.K, insn.dst, imm=isa.sext(value, 32)))
-        for made in _nearer(value):
+        for made in _nearer(value, -isa.S64_MIN - 1):
             yield replace(item, insn=replace(insn, imm=isa.sext(made, 32)), high=isa.sext(made >> 32, 32))
     elif insn.imm and item.target is None and _has_number(insn):
         for made in _nearer(insn.imm):
@@ -165,8 +165,8 @@ def _has_number(insn: Insn) -> bool:
     return insn.cls == isa.ST or is_conditional(insn) or (insn.cls == isa.LD and insn.code != isa.LD_IMM64)
 
 
-def _nearer(value: int) -> Iterator[int]:
-    """Numbers that are easier than this one, the easiest first."""
+def _nearer(value: int, most: int = -isa.S32_MIN - 1) -> Iterator[int]:
+    """Numbers that are easier than this one, the easiest first; none above `most`."""
     size = abs(value)
     if not size:
         return
@@ -174,7 +174,7 @@ def _nearer(value: int) -> Iterator[int]:
     made = [0, 1, 2, 8, -1, -8, *powers, *(-power for power in powers)]
     made += [int(value / 2), value - 1 if value > 0 else value + 1]
     for number in dict.fromkeys(made):
-        if abs(number) < size or (abs(number) == size and value < 0):
+        if number <= most and (abs(number) < size or (abs(number) == size and value < 0)):
             yield number
 
 
