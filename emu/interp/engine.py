@@ -15,7 +15,7 @@ from bpf.errors import InternalError
 from bpf.isa import U64
 from bpf.program import RunInput
 from emu.interp.decode import decode
-from emu.interp.layout import code_address
+from emu.interp.layout import STACK_TOP, code_address
 from emu.interp.ops import (
     ADD_K,
     ADD_X,
@@ -61,8 +61,8 @@ class Interpreter:
     """Runs the program of a world, instruction by instruction, as it was given: before any rewriting.
 
     budget: instructions of one run (all its repetitions). seconds: None, or how long a run may take; it is looked
-    at every 65536 instructions. fill: the byte that stacks are filled with when a function is entered. observer: called
-    before each instruction with the frames, outermost first, whose `pc` are then up to date; slow. in_arena: instructions that
+    at every 65536 instructions. fill: the byte that stacks are filled with when a function is entered. top: frame pointer of
+    the main program; a number that depends on it is part of an address. observer: called before each instruction with the frames, outermost first, whose `pc` are then up to date; slow. in_arena: instructions that
     go through an arena (`Verified.in_arena`).
     """
 
@@ -73,6 +73,7 @@ class Interpreter:
         budget: int = 4_000_000,
         seconds: float | None = None,
         fill: int = 0xA5,
+        top: int = STACK_TOP,
         observer: Callable[[Sequence[Frame]], None] | None = None,
         in_arena: frozenset[int] = frozenset(),
     ) -> None:
@@ -80,7 +81,7 @@ class Interpreter:
         self.budget = budget
         self.seconds = seconds
         self._observer = observer
-        self._machine = Machine(world, partial(_unit, world, {}), fill)
+        self._machine = Machine(world, partial(_unit, world, {}), fill, top)
         world.place_code(code_address)
         self._main = decode(world.program, world, in_arena)
         self._executed = 0

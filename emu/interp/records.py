@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpf import isa
-from emu.interp.layout import FUNC_BASE, STACK_SPACING, STACK_TOP
+from emu.interp.layout import FUNC_BASE, STACK_SPACING
 from emu.outcome import CODE, CODE_SIZE, CallRecord, Entry, Pointer
 
 LIMIT = 100_000  # rows of one run; later calls are only counted, so that a loop cannot fill the memory
@@ -42,9 +42,10 @@ class EntryRow:
 
 
 class Recorder:
-    """Rows of one run, in the order in which the calls were made."""
+    """Rows of one run, in the order in which the calls were made. top: frame pointer of the main program."""
 
-    def __init__(self) -> None:
+    def __init__(self, top: int) -> None:
+        self._top = top
         self.rows: list[Row] = []
         self.dropped = 0
         self.entries: list[EntryRow] = []
@@ -83,7 +84,7 @@ class Recorder:
                 row.start,
                 "",
                 row.args,
-                tuple(None if arg is None else _pointer(arg, row) for arg in row.args),
+                tuple(None if arg is None else _pointer(arg, row, self._top) for arg in row.args),
                 row.after,
                 row.frame,
                 row.ret,
@@ -99,7 +100,7 @@ class Recorder:
                 row.callee,
                 row.kind,
                 row.args,
-                tuple(_pointer(arg, row) for arg in row.args),
+                tuple(_pointer(arg, row, self._top) for arg in row.args),
                 row.ret,
                 row.frame,
                 len(row.args),
@@ -108,9 +109,9 @@ class Recorder:
         )
 
 
-def _pointer(value: int, row: Row | EntryRow) -> Pointer | None:
+def _pointer(value: int, row: Row | EntryRow, top: int) -> Pointer | None:
     """`value` as an address in a live frame's stack, of a function or of an instruction; None when it is none of these."""
-    below = STACK_TOP - value
+    below = top - value
     number = (below + STACK_SPACING // 2) // STACK_SPACING
     if 0 <= number <= row.frame:
         return Pointer("stack", number, number * STACK_SPACING - below)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bpf import isa
 from bpf.program import Program
-from emu.interp.layout import STACK_SPACING, STACK_TOP
+from emu.interp.layout import STACK_SPACING
 from emu.interp.records import EntryRow, Recorder, Row
 from emu.runtime.callback import Callback
 from emu.runtime.memory import Region
@@ -120,19 +120,20 @@ class Machine:
 
     unit_of: decodes another program of the world, for tail calls. fill: the byte that a frame's stack is filled
     with at entry. Where the kernel leaves what was there before, here a program that reads what it never wrote
-    finds the same bytes each time.
+    finds the same bytes each time. top: frame pointer of the main program.
     """
 
-    def __init__(self, world: World, unit_of: Callable[[str], Unit], fill: int) -> None:
+    def __init__(self, world: World, unit_of: Callable[[str], Unit], fill: int, top: int) -> None:
         self.world = world
         self.memory = world.memory
         self.unit_of = unit_of
         self.frames: list[Frame] = []
-        self.recorder = Recorder()
+        self.recorder = Recorder(top)
         self.tail_calls = 0
         self.ctx = 0
         self.result: Word = None
         self._fill = bytes([fill]) * isa.MAX_STACK
+        self._top = top
         self._stacks: list[Region] = []  # of all depths that were reached so far
 
     def begin(self, unit: Unit, ctx: int) -> Frame:
@@ -156,7 +157,7 @@ class Machine:
         if depth == isa.MAX_CALL_FRAMES:
             raise Stop("stack", f"more than {isa.MAX_CALL_FRAMES} call frames")
         if number == len(self._stacks):
-            self._stacks.append(_stack(number))
+            self._stacks.append(_stack(number, self._top))
         region = self._stacks[number]
         region.view[:] = self._fill
         region.live = True
@@ -192,7 +193,7 @@ class Machine:
             self.pop()
 
 
-def _stack(number: int) -> Region:
-    base = STACK_TOP - number * STACK_SPACING - isa.MAX_STACK
+def _stack(number: int, top: int) -> Region:
+    base = top - number * STACK_SPACING - isa.MAX_STACK
     view = memoryview(bytearray(isa.MAX_STACK))
     return Region(base, isa.MAX_STACK, "stack", f"the stack of frame {number}", view)

@@ -15,6 +15,7 @@ from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES, Exam
 from emu.fuzz.oracles.allowed import with_removed
 from emu.fuzz.oracles.limits import is_limit
+from emu.mutants import find, planted
 from emu.outcome import CallRecord, Outcome, Pointer, RunResult, Trap
 from emu.pipeline import Options, Pipeline
 from emu.soundness.inputs import random_inputs, random_maps
@@ -113,6 +114,30 @@ def test_stack_that_nobody_wrote(pipeline: Pipeline) -> None:
         Exam(known, {}, replace(apart, request=known, interp=pipeline.interpret(known, {})), pipeline),
         "engines",
     ) == ["retval"]
+
+
+@pytest.mark.parametrize("part", ["w1 = w0", "w0 -= 0\nr1 = r0"])
+def test_a_part_of_an_address(part: str) -> None:
+    """Where an engine has its stack shows in numbers of 32 bits, too; what has nothing to do with it still counts."""
+    text = (
+        "prog tc license GPL\nu64 main(void):\ncall f\nexit\n"
+        f"static u64 f(void):\nr0 = r10\n{part}\ncall g\nexit\nstatic u64 g(u64 a):\nr0 = 0\nexit\n"
+    )
+    judge = Judge(Pipeline(Options(mode="strict")))
+    judged = judge.judge(request_of(text))
+    assert judged.case.difference is not None
+    assert judged.findings == ()
+    with planted(find("r1-r2-swapped")):
+        plain = judge.judge(request_of(text.replace("r0 = r10\n", "r0 = 5\nr2 = 6\n")))
+    assert "engines" in [one.oracle for one in plain.findings]
+
+
+def test_codec_asks_of_no_text_what_it_does_not_say(pipeline: Pipeline) -> None:
+    """A kernel's log shows a callx as `(8d) call bpf_unspec#0`, without its register."""
+    request = request_of(
+        "prog tc\nint main(void *ctx):\nif r1 == 0 goto l\nr0 = 0\nexit\nl:\ncallx r2\nexit\n"
+    )
+    assert Judge(pipeline, ("codec",)).judge(request, thorough=True).findings == ()
 
 
 @pytest.mark.parametrize("mode", ["kernel", "strict"])

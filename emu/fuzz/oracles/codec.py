@@ -69,10 +69,10 @@ def _has_text(insn: Insn, nxt: Insn | None) -> bool:
 
 
 def _kernel_says_less(insn: Insn) -> bool:
-    """The log does not say what kind of reference a wide load holds, nor which kfunc has no number."""
-    return (insn.code == isa.LD_IMM64 and insn.src != 0) or (
-        insn.code == isa.OP_CALL and insn.src == isa.PSEUDO_KFUNC_CALL
-    )
+    """The log does not say what kind of reference a wide load holds, which kfunc has no number, nor what register callx names."""
+    if insn.code == isa.OP_CALL:
+        return insn.src == isa.PSEUDO_KFUNC_CALL
+    return insn.code == isa.OP_CALLX or (insn.code == isa.LD_IMM64 and insn.src != 0)
 
 
 def _llvm_says_less(insn: Insn) -> bool:
