@@ -19,6 +19,9 @@ from bpf.opcodes import FORMS, form_of
 from bpf.program import Program
 from bpf.verified import Rejected
 from emu.fuzz.generators import GENERATORS, make
+from emu.fuzz.generators.draw import Draw
+from emu.fuzz.generators.edit import Text
+from emu.fuzz.generators.mutated import _offset as change_offset
 from emu.fuzz.sample import Sample
 from verifier import verify
 
@@ -183,3 +186,17 @@ def test_the_name_is_the_case(samples: dict[str, list[Sample]]) -> None:
     sample = samples["isa"][5]
     assert sample.name == "isa-1-5" == sample.request.program.name
     assert replace(sample, number=6).name == "isa-1-6"
+
+
+@pytest.mark.parametrize("edge", [-32768, 32767])
+def test_a_changed_displacement_fits_into_its_field(edge: int) -> None:
+    text = Text(asm.parse(f"r0 = *(u8 *)(r1 {edge:+d})\nexit", "t").program)
+    draw = Draw(random.Random(1))
+    offsets = set()
+    for _ in range(50):
+        assert change_offset(draw, text)
+        offsets.add(text.lines[0].off)
+        text.lines[0].off = edge
+    assert len(offsets) > 8
+    assert all(-32768 <= off <= 32767 for off in offsets)
+    assert any(off * edge < 0 for off in offsets)

@@ -143,7 +143,7 @@ def _offset(draw: Draw, text: Text) -> bool:
     line = _some(draw, text, lambda one: one.off != 0 and one.target is None)
     if line is None:
         return False
-    line.off += draw.pick(_STEPS)
+    line.off = isa.sext(line.off + draw.pick(_STEPS), 16)
     return True
 
 
