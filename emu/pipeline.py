@@ -14,6 +14,7 @@ from emu.arena import in_arena
 from emu.compare import Difference, compare, without_inlined
 from emu.interp import Interpreter
 from emu.outcome import Outcome
+from emu.removed import with_removed
 from emu.runtime.memory import Memory
 from emu.runtime.world import World
 from emu.sandbox import Checks, Machine, Sandbox
@@ -179,7 +180,8 @@ class Pipeline:
         if case.interp is None:
             return None
         expected = without_inlined(case.interp, image.verified.inlined)
-        return compare(expected, native, case.request.program.maps)
+        actual = with_removed(image.verified, expected, native)
+        return compare(expected, actual, case.request.program.maps)
 
     def _verified(self, case: Case) -> Verified | None:
         if isinstance(case.verdict, Verified):

@@ -30,6 +30,7 @@ from emu.gdb.symbols import Symbols
 from emu.gdb.target import Target
 from emu.load import Loaded
 from emu.pipeline import Case, Options, Pipeline
+from emu.removed import with_removed
 from emu.report import say
 from emu.sandbox.debug import DebugMachine
 
@@ -159,4 +160,5 @@ def _judged(pipeline: Pipeline, request: Request, case: Case, held: Held) -> Cas
     except InputError as error:
         return replace(case, error=error)
     expected = without_inlined(interp, verified.inlined)
-    return replace(case, interp=interp, difference=compare(expected, held.outcome, request.program.maps))
+    actual = with_removed(verified, expected, held.outcome)
+    return replace(case, interp=interp, difference=compare(expected, actual, request.program.maps))

@@ -14,6 +14,7 @@ from emu.interp.layout import STACK_SPACING, STACK_TOP
 from emu.mutants.mutant import Mutant, planted
 from emu.outcome import Outcome, RunResult, Violation
 from emu.pipeline import PRECISE_SECONDS, Case, Options, Pipeline
+from emu.removed import with_removed
 from emu.runtime.world import World
 from emu.sandbox import addresses
 from emu.sandbox.sandbox import Sandbox
@@ -105,7 +106,8 @@ def _recorded(pipeline: Pipeline, case: Case, limit: int) -> Recording:
             if watch.full:
                 break
     theirs = Outcome("sandbox", tuple(runs), sandbox.world.contents(), sandbox.world.dumps())
-    return Recording(sandbox, code, log, watch, without_inlined(ours, image.verified.inlined), theirs)
+    ours = without_inlined(ours, image.verified.inlined)
+    return Recording(sandbox, code, log, watch, ours, with_removed(image.verified, ours, theirs))
 
 
 class _Assembly:

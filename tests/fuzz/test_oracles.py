@@ -13,11 +13,11 @@ from bpf.program import Request
 from emu.compare import compare
 from emu.fuzz.judge import Judge
 from emu.fuzz.oracles import ORACLES, Exam
-from emu.fuzz.oracles.allowed import with_removed
 from emu.fuzz.oracles.limits import is_limit
 from emu.mutants import find, planted
 from emu.outcome import CallRecord, Outcome, Pointer, RunResult, Trap
 from emu.pipeline import Options, Pipeline
+from emu.removed import with_removed
 from emu.soundness.inputs import random_inputs, random_maps
 from jit.image import Image
 from verifier.recorder import Recorder

@@ -8,12 +8,13 @@ from bpf.verified import Verified
 from emu.arena import in_arena
 from emu.compare import Difference, compare, without_inlined
 from emu.fuzz.finding import Finding
-from emu.fuzz.oracles.allowed import with_removed, without_unread
+from emu.fuzz.oracles.allowed import without_unread
 from emu.fuzz.oracles.exam import Exam
 from emu.fuzz.oracles.limits import is_limit
 from emu.interp import Interpreter
 from emu.interp.layout import STACK_TOP
 from emu.outcome import Outcome
+from emu.removed import with_removed
 from emu.runtime.world import World
 
 _FILL: Final = 0x5A
