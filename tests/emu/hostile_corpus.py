@@ -27,6 +27,11 @@ class Hostile:
     insn: int | None = None
     stack: int = 16
 
+    @property
+    def seconds(self) -> float:
+        """How long its run may take: what ends by itself has time to, on a slow machine and under a debugger, too."""
+        return 0.05 if self.want == "budget" else 20.0
+
     def native(self, machine: Machine) -> bytes:
         text = " ".join(line if line.endswith(":") else f"{line};" for line in self.lines)
         return assemble(text.rstrip("; ").format_map(places(machine)), addresses.IMAGE)

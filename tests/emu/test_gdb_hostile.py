@@ -18,7 +18,6 @@ from tests.emu.test_sandbox_hostile import BPF, NATIVE, good_still_runs
 EMPTY = Program("main", (), "sched_cls")
 STEPS = 60  # then it runs
 EVERY = 15  # stops between looks at everything
-SECONDS = 0.05
 COMMANDS = ("bpf", "args", "frame all", "checks", "help")
 
 
@@ -75,7 +74,7 @@ def test_native(machine: DebugMachine, case: Hostile) -> None:
 
     def made() -> Sandbox:
         world = World(EMPTY, memory=machine.memory)
-        return Sandbox.of_bytes(machine, world, functions, seconds=SECONDS)
+        return Sandbox.of_bytes(machine, world, functions, seconds=case.seconds)
 
     _look_at(machine, made, case.name)
 
@@ -86,6 +85,6 @@ def test_bpf(machine: DebugMachine, case: Hostile) -> None:
     image = compile_program(verified)
 
     def made() -> Sandbox:
-        return Sandbox(machine, World(verified.program, memory=machine.memory), image, seconds=SECONDS)
+        return Sandbox(machine, World(verified.program, memory=machine.memory), image, seconds=case.seconds)
 
     _look_at(machine, made, case.name)

@@ -317,7 +317,10 @@ def test_kfunc_call_with_a_missing_argument_and_slots_after_it() -> None:
 
 def test_unknown_kfunc() -> None:
     found = trap(kfunc_program("call kfunc\nexit", "no_such_kfunc"))
-    assert (found.kind, found.message.rpartition(": ")[2]) == ("call", "kfunc no_such_kfunc is not implemented")
+    assert (found.kind, found.message.rpartition(": ")[2]) == (
+        "call",
+        "kfunc no_such_kfunc is not implemented",
+    )
     nameless = [Insn(isa.OP_CALL, 0, isa.PSEUDO_KFUNC_CALL, imm=5), Insn(isa.OP_EXIT)]
     assert trap(nameless).kind == "call"
 

@@ -14,7 +14,6 @@ from tests.emu.hostile_corpus import Hostile, load, unverified
 
 NATIVE = load("native.txt")
 BPF = load("bpf.txt")
-SECONDS = 0.05  # enough to tell an endless loop from these short programs
 
 _GOOD = parse(
     """
@@ -84,7 +83,7 @@ def check(case: Hostile, result: RunResult) -> None:
 def test_native(machine: Machine, case: Hostile) -> None:
     world = World(_EMPTY, memory=machine.memory)
     code = case.native(machine)
-    engine = Sandbox.of_bytes(machine, world, [("main", addresses.IMAGE, code)], seconds=SECONDS)
+    engine = Sandbox.of_bytes(machine, world, [("main", addresses.IMAGE, code)], seconds=case.seconds)
     check(case, engine.run(RunInput()))
     good_still_runs(machine)
 
@@ -93,7 +92,7 @@ def test_native(machine: Machine, case: Hostile) -> None:
 def test_bpf(machine: Machine, case: Hostile) -> None:
     verified = case.verified()
     world = World(verified.program, memory=machine.memory)
-    check(case, Sandbox(machine, world, compile_program(verified), seconds=SECONDS).run(RunInput()))
+    check(case, Sandbox(machine, world, compile_program(verified), seconds=case.seconds).run(RunInput()))
     good_still_runs(machine)
 
 
@@ -108,7 +107,7 @@ def test_hostile_program_run_again_ends_the_same_way(machine: Machine) -> None:
         case = next(one for one in NATIVE if one.name == name)
         world = World(_EMPTY, memory=machine.memory)
         engine = Sandbox.of_bytes(
-            machine, world, [("main", addresses.IMAGE, case.native(machine))], seconds=SECONDS
+            machine, world, [("main", addresses.IMAGE, case.native(machine))], seconds=case.seconds
         )
         results = [engine.run(RunInput()) for _ in range(3)]
         assert results[0] == results[1] == results[2]
